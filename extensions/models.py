@@ -1,0 +1,162 @@
+"""Extensions, their digest credentials (the HA1 cache) and their bindings (RFC 3261 section 10)."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models, transaction
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from extensions.hashers import check_extension_password, hash_extension_password
+from pbx.system.identity import current_realm
+from sipcore.protocol.digest import ALGORITHMS
+
+number_validator = RegexValidator(
+    r"\A[A-Za-z0-9._-]+\Z",
+    _("Use letters, digits, dot, underscore and hyphen only, for example 1001 or front-desk."),
+)
+
+
+class Extension(models.Model):
+    """An account a phone registers with and other phones dial."""
+
+    class Language(models.TextChoices):
+        DEFAULT = "", _("as the system")
+        UZBEK = "uz", "O‘zbekcha"
+        RUSSIAN = "ru", "Русский"
+        ENGLISH = "en", "English"
+
+    number = models.CharField(
+        _("number"), max_length=32, validators=[number_validator],
+        help_text=_("What people dial and what the phone signs in with. Names such as test1001 are fine."),
+    )
+    display_name = models.CharField(_("display name"), max_length=80, blank=True)
+    password = models.CharField(max_length=128, editable=False, blank=True)
+    enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("A disabled extension cannot register and cannot call.")
+    )
+    max_devices = models.PositiveSmallIntegerField(
+        _("device limit"), default=5, validators=[MinValueValidator(1), MaxValueValidator(10)],
+        help_text=_("How many phones may be registered at the same time (1 to 10)."),
+    )
+    language = models.CharField(
+        _("language"), max_length=5, blank=True, choices=Language.choices, default=Language.DEFAULT
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("extension")
+        verbose_name_plural = _("extensions")
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(Lower("number"), name="extension_number_ci", violation_error_message=_(
+                "There is already an extension with this number (capital and small letters count as the same)."
+            )),
+        ]
+        indexes = [models.Index(fields=["number"], name="extension_number")]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._raw_password: str | None = None
+
+    def __str__(self):
+        return self.number
+
+    def set_password(self, raw: str) -> None:
+        """The only writer of a password: hashes now (slow, outside any transaction) and keeps the raw
+        text just until ``save()``, where the ``post_save`` signal makes the HA1 rows of it."""
+        self.password = hash_extension_password(raw)
+        self._raw_password = raw
+
+    def check_password(self, raw: str) -> bool:
+        return check_extension_password(raw, self.password)
+
+    def save(self, *args, **kwargs):
+        # Django sends post_save outside any transaction in autocommit: without this block a crash between the
+        # two leaves a password that the cache does not know.
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
+    def delete(self, *args, **kwargs):
+        with transaction.atomic():
+            return super().delete(*args, **kwargs)
+
+    @property
+    def credential_state(self) -> CredentialState:
+        """Whether a phone can authenticate at all: never to be confused with a wrong password."""
+        rows = list(self.credentials.all())
+        if not rows:
+            return CredentialState.MISSING
+        if all(row.realm == current_realm() and row.username == self.number for row in rows):
+            return CredentialState.READY
+        return CredentialState.STALE
+
+
+class CredentialState(models.TextChoices):
+    READY = "ready", _("ready")
+    MISSING = "missing", _("missing")
+    STALE = "stale", _("made for another realm or number")
+
+
+class DigestCredential(models.Model):
+    """One row of the HA1 cache: H(username:realm:password), RFC 7616 section 3.4.2.
+
+    It keeps the ``username`` and ``realm`` it was made for, so that a renamed number or a changed realm is
+    seen as stale instead of failing like a wrong password. The ``ha1`` is worth the password itself: it is
+    never shown, logged or exported."""
+
+    extension = models.ForeignKey(Extension, models.CASCADE, related_name="credentials")
+    algorithm = models.CharField(max_length=16, choices=[(name, name) for name in ALGORITHMS])
+    username = models.CharField(max_length=32)
+    realm = models.CharField(max_length=255)
+    ha1 = models.CharField(max_length=64)
+    changed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["extension", "algorithm"], name="credential_per_algorithm"),
+        ]
+        indexes = [models.Index(fields=["username"], name="credential_username")]
+
+    def __str__(self):
+        return f"{self.username} {self.algorithm}"
+
+
+class Binding(models.Model):
+    """Where one phone is now (RFC 3261 section 10.3). A row whose ``expires_at`` has passed is an ended
+    registration; it is kept a while as "last seen" and so that an old REGISTER cannot be replayed."""
+
+    extension = models.ForeignKey(Extension, models.CASCADE, related_name="bindings")
+    key = models.CharField(max_length=255)
+    contact = models.CharField(_("contact"), max_length=512)
+    instance = models.CharField(max_length=128, blank=True)
+    reg_id = models.PositiveIntegerField(null=True)
+    q = models.DecimalField(max_digits=4, decimal_places=3, null=True)
+    path = models.CharField(max_length=1024, blank=True)
+    transport = models.CharField(_("transport"), max_length=8)
+    remote_host = models.CharField(_("address"), max_length=45)
+    remote_port = models.PositiveIntegerField(_("port"))
+    local_host = models.CharField(max_length=45)
+    local_port = models.PositiveIntegerField()
+    connection = models.CharField(max_length=32, blank=True)
+    node = models.CharField(max_length=32)
+    worker = models.PositiveSmallIntegerField(default=0)
+    call_id = models.CharField(max_length=255)
+    cseq = models.BigIntegerField()
+    user_agent = models.CharField(_("phone"), max_length=128, blank=True)
+    nonce = models.CharField(max_length=64)
+    nc = models.BigIntegerField()
+    registered_at = models.DateTimeField(_("registered"))
+    refreshed_at = models.DateTimeField(_("last seen"))
+    expires_at = models.DateTimeField(_("expires"))
+    unreachable_since = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("registration")
+        verbose_name_plural = _("registrations")
+        constraints = [models.UniqueConstraint(fields=["extension", "key"], name="binding_key")]
+        indexes = [models.Index(fields=["expires_at"], name="binding_expires")]
+
+    def __str__(self):
+        return f"{self.remote_host}:{self.remote_port}"

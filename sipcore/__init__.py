@@ -1,0 +1,1 @@
+"""The SIP engine. Below ``management/`` nothing here imports Django."""
