@@ -1,0 +1,1 @@
+"""System checks with stable ids: each names the wrong setting and its remedy."""

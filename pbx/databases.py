@@ -1,0 +1,64 @@
+"""Turns DATABASE_URL into Django's settings, with the options a phone system needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from pbx.var_directory import make_private_file
+
+SCHEMES = ("sqlite", "postgres", "postgresql", "pgsql")
+
+
+def database_settings(url: str, var: Path) -> dict:
+    """:raises ImproperlyConfigured: for a scheme that is neither SQLite nor PostgreSQL, or a URL that cannot be read."""
+    if not url:
+        return _sqlite({"ENGINE": "django.db.backends.sqlite3", "NAME": str(var / "pbx.sqlite3")})
+    if url.partition(":")[0].lower() not in SCHEMES:
+        raise ImproperlyConfigured(
+            "DATABASE_URL has an unknown scheme. Write postgres://USER:PASSWORD@HOST:5432/NAME, "
+            "or sqlite:////path/to/file, or take the line out to use SQLite under var/."
+        )
+    try:
+        settings = environ.Env.db_url_config(url)
+        if not settings.get("NAME"):
+            raise ValueError
+    except Exception:  # the URL may hold a password: neither it nor the parser's words are shown
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read. Write postgres://USER:PASSWORD@HOST:5432/NAME with special characters "
+            "of the password percent-encoded, for example %40 for @."
+        ) from None
+    return _sqlite(settings) if settings["ENGINE"].endswith("sqlite3") else _postgresql(settings)
+
+
+def _sqlite(settings: dict) -> dict:
+    if settings["NAME"] != ":memory:":
+        make_private_file(Path(settings["NAME"]))
+    # IMMEDIATE: a reader that turns writer inside a transaction would otherwise fail at once, whatever the timeout.
+    # FULL: a confirmed registration outlives a power cut.
+    settings["OPTIONS"] = {
+        "timeout": 20,  # seconds
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        **settings.get("OPTIONS", {}),
+    }
+    return settings
+
+
+def _postgresql(settings: dict) -> dict:
+    # A connection whose other end vanished without a word is noticed in about 10 s instead of 2 hours.
+    settings["OPTIONS"] = {
+        "connect_timeout": 5,  # seconds
+        "keepalives": 1,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,  # milliseconds
+        "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+        **settings.get("OPTIONS", {}),
+    }
+    settings["CONN_MAX_AGE"] = None
+    settings["CONN_HEALTH_CHECKS"] = True
+    return settings

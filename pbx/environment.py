@@ -1,0 +1,67 @@
+"""Reads settings from the environment and ``.env``: a value that cannot be read is one clear sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+env = environ.Env()
+
+_TRUE = {"1", "true", "yes", "on", "y"}
+_FALSE = {"0", "false", "no", "off", "n", ""}
+
+
+def read_dotenv(path: Path) -> None:
+    """Take the values of ``path`` that the environment does not already give (the environment wins)."""
+    try:
+        if path.is_file():
+            environ.Env.read_env(str(path), encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(
+            f"The file {path.name} cannot be read ({error.__class__.__name__}). "
+            "Make it readable for the user who runs the PBX and save it as UTF-8 text."
+        ) from None
+
+
+def text(name: str, default: str = "") -> str:
+    return env.str(name, default=default).strip()
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """A comma-separated list; blanks around the values and empty values are dropped."""
+    given = text(name, ",".join(default))
+    return [word for part in given.split(",") if (word := part.strip())]
+
+
+def whole_number(name: str, default: int) -> int:
+    """:raises ImproperlyConfigured: for anything but ASCII digits."""
+    given = text(name, str(default))
+    if not (given.isascii() and given.lstrip("-").isdigit() and len(given) <= 10):
+        raise ImproperlyConfigured(
+            f"{name}={given[:40]} is not a whole number. Write for example {name}={default} in .env or take it out."
+        )
+    return int(given)
+
+
+def yes_or_no(name: str, default: bool) -> bool:
+    """:raises ImproperlyConfigured: for a word that is neither yes nor no."""
+    given = text(name, "yes" if default else "no").lower()
+    if given in _TRUE:
+        return True
+    if given in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name}={given[:40]} is neither yes nor no. Write {name}=yes or {name}=no in .env.")
+
+
+def one_of(name: str, choices: tuple[str, ...]) -> str:
+    """The first choice is the default.
+
+    :raises ImproperlyConfigured: for a value that is not among ``choices``."""
+    given = text(name, choices[0]).lower()
+    if given not in choices:
+        raise ImproperlyConfigured(
+            f"{name}={given[:40]} is not known. Write one of these in .env: {', '.join(choices)}."
+        )
+    return given

@@ -1,0 +1,151 @@
+"""Settings. Every value comes from the environment or from ``.env``; ``.env.example`` explains each."""
+
+import socket
+from pathlib import Path
+
+from django.utils.translation import gettext_lazy as _
+
+from pbx import environment
+from pbx.databases import database_settings
+from pbx.system.server_address import own_address
+from pbx.time_zone import machine_time_zone
+from pbx.var_directory import make_private_directory, read_or_make_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment.read_dotenv(BASE_DIR / ".env")
+
+VAR_DIR = BASE_DIR / environment.text("VAR_DIR", "var")
+make_private_directory(VAR_DIR)
+SECRET_KEY = environment.text("SECRET_KEY") or read_or_make_secret_key(VAR_DIR / "secret-key")
+DEBUG = environment.yes_or_no("DEBUG", False)
+
+# SIP
+SIP_HOST = environment.text("SIP_HOST", "0.0.0.0")
+SIP_PORT = environment.whole_number("SIP_PORT", 5060)
+SIP_DOMAIN = environment.text("SIP_DOMAIN")
+SIP_ALIASES = environment.words("SIP_ALIASES")
+SIP_REALM = environment.text("SIP_REALM")
+SIP_DIGEST_ALGORITHMS = environment.words("SIP_DIGEST_ALGORITHMS", ("MD5",))
+EXTERNAL_IP = environment.text("EXTERNAL_IP")
+LOCAL_NETS = environment.words("LOCAL_NETS")
+SIP_TRUSTED_PROXIES = environment.words("SIP_TRUSTED_PROXIES")
+SIP_MIN_EXPIRES = environment.whole_number("SIP_MIN_EXPIRES", 60)
+SIP_MAX_EXPIRES = environment.whole_number("SIP_MAX_EXPIRES", 3600)
+SIP_DEFAULT_EXPIRES = environment.whole_number("SIP_DEFAULT_EXPIRES", 3600)
+SIP_NONCE_LIFETIME = environment.whole_number("SIP_NONCE_LIFETIME", 7200)
+SIP_STORE_WAIT = environment.whole_number("SIP_STORE_WAIT", 8)
+SIP_INBOX_LIMIT = environment.whole_number("SIP_INBOX_LIMIT", 4000)
+SIP_KEEPALIVE_INTERVAL = environment.whole_number("SIP_KEEPALIVE_INTERVAL", 20)
+SIP_NODE = environment.text("SIP_NODE") or socket.gethostname()[:32]
+LOG_FORMAT = environment.one_of("LOG_FORMAT", ("text", "json"))
+
+# Web
+WEB_HOST = environment.text("WEB_HOST", "127.0.0.1")
+WEB_PORT = environment.whole_number("WEB_PORT", 8000)
+WEB_HTTPS = environment.yes_or_no("WEB_HTTPS", False)
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or list(
+    dict.fromkeys(
+        name
+        for name in ("localhost", "127.0.0.1", "[::1]", own_address(), socket.gethostname().lower(), SIP_DOMAIN.lower())
+        if name
+    )
+)
+CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = WEB_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WEB_HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "pbx",
+    "pbx.system",
+    "extensions",
+    "sipcore",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "pbx.urls"
+WSGI_APPLICATION = "pbx.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database_settings(environment.text("DATABASE_URL"), VAR_DIR)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+# One person guessing at one name from one address is stopped; the others behind the same address are not.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_RESET_ON_SUCCESS = True
+
+LANGUAGE_CODE = environment.text("LANGUAGE_CODE", "en")
+LANGUAGES = [("uz", _("Uzbek")), ("ru", _("Russian")), ("en", _("English"))]
+LOCALE_PATHS = [BASE_DIR / "pbx" / "locale"]
+TIME_ZONE = environment.text("TIME_ZONE") or machine_time_zone()
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+WHITENOISE_USE_FINDERS = True  # nothing has to be collected before the first start
+
+TEST_RUNNER = "pbx.testing.PbxTestRunner"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(message)s"},
+        "json": {"()": "pbx.json_log.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "axes": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,1 @@
+"""What this installation is: its realm, its address, its running SIP processes."""
