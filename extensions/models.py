@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from extensions.hashers import check_extension_password, hash_extension_password
+from extensions.passwords import check_usable
+from extensions.querysets import BindingQuerySet, ExtensionQuerySet
+from extensions.sip_account import SipAccount
+from extensions.states import CredentialState, credential_state
 from pbx.system.identity import current_realm
+from pbx.system.server_address import sip_domain
 from sipcore.protocol.digest import ALGORITHMS
+
+__all__ = ["Binding", "CredentialState", "DigestCredential", "Extension", "number_validator"]
 
 number_validator = RegexValidator(
     r"\A[A-Za-z0-9._-]+\Z",
@@ -45,6 +53,8 @@ class Extension(models.Model):
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
+    objects = ExtensionQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("extension")
         verbose_name_plural = _("extensions")
@@ -56,47 +66,71 @@ class Extension(models.Model):
         ]
         indexes = [models.Index(fields=["number"], name="extension_number")]
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._raw_password: str | None = None
+    # Class attributes, not an __init__: nothing is paid for each row that is read.
+    _raw_password: str | None = None
+    _stored_number: str | None = None
 
     def __str__(self):
         return self.number
 
+    def __getstate__(self):
+        # The raw password goes into no pickle (a cache, another process).
+        return {name: value for name, value in super().__getstate__().items() if name != "_raw_password"}
+
     def set_password(self, raw: str) -> None:
-        """The only writer of a password: hashes now (slow, outside any transaction) and keeps the raw
-        text just until ``save()``, where the ``post_save`` signal makes the HA1 rows of it."""
+        """The only writer of a password: hashes now (slow, outside any transaction) and keeps the raw text until
+        the ``save()`` is committed; its ``post_save`` signal makes the HA1 rows of it. Raises ValidationError for
+        what no phone can sign in with; whether it is easily guessed is for ``validate_password`` to say."""
+        check_usable(raw)
         self.password = hash_extension_password(raw)
         self._raw_password = raw
 
     def check_password(self, raw: str) -> bool:
+        """Whether this is the password (milliseconds)."""
         return check_extension_password(raw, self.password)
 
-    def save(self, *args, **kwargs):
-        # Django sends post_save outside any transaction in autocommit: without this block a crash between the
-        # two leaves a password that the cache does not know.
-        with transaction.atomic():
-            super().save(*args, **kwargs)
+    def forget_raw_password(self, raw: str) -> None:
+        """Forget this raw password, unless another one was set meanwhile."""
+        if self._raw_password is raw:
+            self._raw_password = None
 
-    def delete(self, *args, **kwargs):
-        with transaction.atomic():
-            return super().delete(*args, **kwargs)
+    def forget_reads(self) -> None:
+        """Drop what was read together with the row and a save may have changed."""
+        self.__dict__.pop("stored_credential_state", None)
+        getattr(self, "_prefetched_objects_cache", {}).clear()
+
+    def save(self, *, force_insert=False, force_update=False, using=None, update_fields=None):
+        """Save, with everything that the signals do in the same transaction: Django sends ``post_save`` outside any
+        transaction in autocommit, and a crash between the two would leave a password that the cache does not know."""
+        if update_fields is not None and self._raw_password is not None:
+            update_fields = {*update_fields, "password"}  # the hash and the HA1 are of one password
+        using = using or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using):
+            super().save(
+                force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields
+            )
+
+    def refresh_from_db(self, using=None, fields=None, **options):
+        super().refresh_from_db(using=using, fields=fields, **options)
+        if fields is None or "password" in fields:
+            self._raw_password = None  # it belongs to a hash that is not here any more
+            self.forget_reads()
 
     @property
     def credential_state(self) -> CredentialState:
-        """Whether a phone can authenticate at all: never to be confused with a wrong password."""
-        rows = list(self.credentials.all())
-        if not rows:
-            return CredentialState.MISSING
-        if all(row.realm == current_realm() and row.username == self.number for row in rows):
-            return CredentialState.READY
-        return CredentialState.STALE
+        """Whether a phone can sign in at all, never to be confused with a wrong password. Costs no query on rows
+        of ``with_presence()``."""
+        stored = self.__dict__.get("stored_credential_state")
+        if stored is not None:
+            return CredentialState(stored)
+        return credential_state(
+            self.number, self.credentials.all(), realm=current_realm(), offered=settings.SIP_DIGEST_ALGORITHMS
+        )
 
-
-class CredentialState(models.TextChoices):
-    READY = "ready", _("ready")
-    MISSING = "missing", _("missing")
-    STALE = "stale", _("made for another realm or number")
+    @property
+    def sip_account(self) -> SipAccount:
+        """What a person types into a phone."""
+        return SipAccount(username=self.number, server=sip_domain(), port=settings.SIP_PORT, transport="UDP")
 
 
 class DigestCredential(models.Model):
@@ -151,6 +185,8 @@ class Binding(models.Model):
     refreshed_at = models.DateTimeField(_("last seen"))
     expires_at = models.DateTimeField(_("expires"))
     unreachable_since = models.DateTimeField(null=True)
+
+    objects = BindingQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("registration")

@@ -1,0 +1,101 @@
+"""Querysets of extensions and registrations: what the admin lists need in one query, and the doors that are shut."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NoReturn
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Case, Count, Exists, F, Max, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from extensions.states import CredentialState
+from pbx.system.identity import current_realm
+
+
+class SignalsBypassed(TypeError):
+    """``update()`` and the bulk methods send no signals: the HA1 cache and the registrations would go stale."""
+
+
+class ExtensionQuerySet(models.QuerySet):
+    """Reads extensions. Writing is ``save()`` and ``delete()`` only, because those send the signals."""
+
+    def update(self, **_values) -> NoReturn:
+        self._refuse("update()")
+
+    def bulk_create(self, *_args, **_options) -> NoReturn:
+        self._refuse("bulk_create()")
+
+    def bulk_update(self, *_args, **_options) -> NoReturn:
+        self._refuse("bulk_update()")
+
+    update.alters_data = bulk_create.alters_data = bulk_update.alters_data = True
+    # QuerySet.aupdate and the other asynchronous forms call the ones above.
+
+    def _refuse(self, method: str) -> NoReturn:
+        raise SignalsBypassed(
+            f"{method} is not used on extensions: it sends no signals, so the HA1 cache and the registrations would "
+            "go stale. Call save() on each extension, or extensions.importing for many."
+        )
+
+    def by_number(self, number: str) -> ExtensionQuerySet:
+        """The extension with this number, capital and small letters being the same (uses the unique index)."""
+        return self.annotate(_lower_number=models.functions.Lower("number")).filter(_lower_number=number.lower())
+
+    def with_presence(self, *, realm: str | None = None, now: datetime | None = None) -> ExtensionQuerySet:
+        """Adds ``devices_online`` (registrations that have not ended), ``last_seen`` (newest refresh or None) and
+        ``stored_credential_state`` (a CredentialState value, also read by ``Extension.credential_state``), all in
+        the one query of the list. They can be filtered and ordered by."""
+        from extensions.models import Binding, DigestCredential
+
+        realm = current_realm() if realm is None else realm
+        now = now or timezone.now()
+        offered = list(settings.SIP_DIGEST_ALGORITHMS)
+        bindings = Binding.objects.filter(extension=OuterRef("pk")).order_by().values("extension")
+        rows = DigestCredential.objects.filter(extension=OuterRef("pk"))
+        stale = rows.filter(algorithm__in=offered).exclude(realm=realm, username=OuterRef("number"))
+        complete = Q()
+        for algorithm in offered:
+            complete &= Q(Exists(rows.filter(algorithm=algorithm)))
+        return self.annotate(
+            devices_online=Coalesce(
+                Subquery(bindings.filter(expires_at__gt=now).annotate(n=Count("pk")).values("n")), Value(0)
+            ),
+            last_seen=Subquery(bindings.annotate(newest=Max("refreshed_at")).values("newest")),
+            stored_credential_state=Case(
+                When(Exists(stale), then=Value(CredentialState.STALE.value)),
+                When(complete, then=Value(CredentialState.READY.value)),
+                default=Value(CredentialState.MISSING.value),
+                output_field=models.CharField(),
+            ),
+        )
+
+
+class BindingQuerySet(models.QuerySet):
+    def online(self, now: datetime | None = None) -> BindingQuerySet:
+        """Registrations that have not ended."""
+        return self.filter(expires_at__gt=now or timezone.now())
+
+    def ended(self, now: datetime | None = None) -> BindingQuerySet:
+        """Registrations that have ended and are kept as "last seen"."""
+        return self.filter(expires_at__lte=now or timezone.now())
+
+    def with_password_age(self, now: datetime | None = None) -> BindingQuerySet:
+        """Adds ``has_old_password``: registered before the password changed, so it fails at ``expires_at``."""
+        from extensions.models import DigestCredential
+
+        # The least of the rows: one that was only added to the others (SHA-256 beside an imported MD5) says nothing
+        # about the password, a changed password moves them all.
+        changed = (
+            DigestCredential.objects.filter(extension=OuterRef("extension")).order_by().values("extension")
+            .annotate(changed=Min("changed_at")).values("changed")
+        )
+        return self.annotate(password_changed_at=Subquery(changed)).annotate(
+            has_old_password=Case(
+                When(expires_at__gt=now or timezone.now(), refreshed_at__lt=F("password_changed_at"), then=True),
+                default=False,
+                output_field=models.BooleanField(),
+            )
+        )
