@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from extensions.hashers import check_extension_password, hash_extension_password
 from extensions.passwords import check_usable
+from extensions.provisioning_link import ProvisioningLink
 from extensions.querysets import BindingQuerySet, ExtensionQuerySet
 from extensions.sip_account import SipAccount
 from extensions.states import CredentialState, credential_state
@@ -18,11 +19,18 @@ from pbx.system.identity import current_realm
 from pbx.system.server_address import sip_domain
 from sipcore.protocol.digest import ALGORITHMS
 
-__all__ = ["Binding", "CredentialState", "DigestCredential", "Extension", "number_validator"]
+__all__ = ["Binding", "CredentialState", "DigestCredential", "Extension", "ProvisioningLink", "number_validator"]
 
 number_validator = RegexValidator(
     r"\A[A-Za-z0-9._-]+\Z",
     _("Use letters, digits, dot, underscore and hyphen only, for example 1001 or front-desk."),
+)
+
+
+name_validator = RegexValidator(
+    # C0 and C1 control characters and the two Unicode line breaks: a name goes into SIP headers and onto displays.
+    r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z",
+    _("A name cannot contain control characters such as a tab or a line break."),
 )
 
 
@@ -39,7 +47,8 @@ class Extension(models.Model):
         _("number"), max_length=32, validators=[number_validator],
         help_text=_("What people dial and what the phone signs in with. Names such as test1001 are fine."),
     )
-    display_name = models.CharField(_("display name"), max_length=80, blank=True)
+    display_name = models.CharField(_("display name"), max_length=80, blank=True, validators=[name_validator])
+    # The hash; empty when there is no password, or only an imported HA1. Never shown.
     password = models.CharField(max_length=128, editable=False, blank=True)
     enabled = models.BooleanField(
         _("enabled"), default=True, help_text=_("A disabled extension cannot register and cannot call.")

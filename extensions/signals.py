@@ -10,20 +10,31 @@ from extensions.credentials import refresh_credentials
 from extensions.models import Extension
 
 
-def _lock(extension: Extension, using: str) -> str | None:
-    """Lock the stored row until the transaction ends and return its number, None if there is no row. The engine
-    locks the rows of a batch as well: either its registration is there to be ended, or it sees the change."""
+def _locked(extension: Extension, using: str) -> Extension | None:
+    """The stored row, locked until the transaction ends. The engine locks the rows of a batch as well: either its
+    registration is there to be ended, or it sees the change."""
     if extension.pk is None:
         return None
     rows = Extension.objects.using(using).filter(pk=extension.pk).order_by()
-    return rows.select_for_update().values_list("number", flat=True).first()
+    return rows.select_for_update().only("number", "enabled", "password").first()
 
 
 @receiver(pre_save, sender=Extension)
-def remember_number(sender, instance: Extension, using: str, raw: bool = False, **_more) -> None:
-    """Note what the number was, so that a rename is seen whoever made the last change to the row."""
-    if not raw:  # a fixture brings its own rows
-        instance._stored_number = _lock(instance, using)
+def meet_stored_row(sender, instance: Extension, using: str, update_fields=None, raw: bool = False, **_more) -> None:
+    """Take from the stored row what this save does not change: another process may have changed it meanwhile, and
+    the HA1 has to be made for the number, and stand beside the hash, that will be in the row."""
+    if raw:  # a fixture brings its own rows
+        return
+    stored = _locked(instance, using)
+    instance._stored_number = stored.number if stored else None
+    if stored is None:
+        return
+    if instance._raw_password is None:
+        instance.password = stored.password  # only set_password() changes it
+    if update_fields is not None and "number" not in update_fields:
+        instance.number = stored.number
+    if update_fields is not None and "enabled" not in update_fields:
+        instance.enabled = stored.enabled
 
 
 @receiver(post_save, sender=Extension)
@@ -33,7 +44,7 @@ def refresh_cache(sender, instance: Extension, using: str, raw: bool = False, **
         return
     renamed = instance._stored_number not in (None, instance.number)
     if renamed or not instance.enabled:
-        instance.bindings.using(using).delete()
+        instance.bindings.using(using).all().delete()
     instance.forget_reads()
     password = instance._raw_password
     if password is not None:
@@ -44,6 +55,6 @@ def refresh_cache(sender, instance: Extension, using: str, raw: bool = False, **
 
 @receiver(pre_delete, sender=Extension)
 def lock_deleted(sender, instance: Extension, using: str, **_more) -> None:
-    """Credentials and registrations go by cascade. Without the lock, one that the engine adds in the middle would
-    make the delete fail."""
-    _lock(instance, using)
+    """Credentials and registrations go by cascade, in the same transaction. Without the lock, a registration that
+    the engine adds in the middle would make the delete fail."""
+    _locked(instance, using)

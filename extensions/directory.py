@@ -1,0 +1,206 @@
+"""What the SIP engine asks of the database: plain synchronous functions over lists (``sipcore.ports.Directory``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    transaction,
+)
+from django.db.models import F, FilteredRelation, Q
+
+from extensions.models import Binding as BindingRow
+from extensions.models import Extension
+from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+READ_AT_ONCE = 400
+"""Names in one IN list: SQLite's limit is 999 parameters."""
+
+_TIMES = ("registered_at", "refreshed_at", "expires_at", "unreachable_since")
+_ENGINE_FIELDS = [field.name for field in fields(Binding)]
+_COLUMNS = ["extension_id" if name == "account_id" else name for name in _ENGINE_FIELDS]
+_UPDATED = [name for name in _COLUMNS if name not in ("extension_id", "key")]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Database errors as the engine's two kinds. The texts of the originals stay here: they may quote values."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailable(type(error).__name__) from error
+    except (IntegrityError, DataError, ValueError) as error:  # ValueError: NUL, lone surrogate
+        raise StoreRejected(type(error).__name__) from error
+    except Error as error:
+        raise StoreUnavailable(type(error).__name__) from error
+
+
+def _unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
+    """A connection that died is renewed, and a single read is tried once more on the new one; without that a
+    long-running process stays broken for ever after the database was restarted."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _translated():
+            if connection.in_atomic_block:
+                return function(*args, **kwargs)
+            close_old_connections()
+            try:
+                return function(*args, **kwargs)
+            except (OperationalError, InterfaceError):
+                connection.close()
+                return function(*args, **kwargs)
+
+    return run
+
+
+class DjangoDirectory:
+    """``realm`` is the one of now; ``algorithms`` are those offered to phones."""
+
+    def __init__(self, realm: str, algorithms: Sequence[str]) -> None:
+        self._realm = realm
+        self._algorithms = list(algorithms)
+
+    @_unit_of_work
+    def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
+        accounts: dict[str, Account] = {}
+        for names in _slices(usernames):
+            rows = (
+                Extension.objects.alias(
+                    usable=FilteredRelation("credentials", condition=Q(credentials__algorithm__in=self._algorithms))
+                )
+                .filter(number__in=names)
+                .order_by()
+                .values_list(
+                    "id", "number", "enabled", "max_devices",
+                    "usable__algorithm", "usable__username", "usable__realm", "usable__ha1",
+                )
+            )
+            for id, number, enabled, max_devices, algorithm, username, realm, ha1 in rows:
+                account = accounts.get(number)
+                if account is None:
+                    account = accounts[number] = Account(id, number, enabled, max_devices, {}, False)
+                if algorithm is None:
+                    continue
+                if username == number and realm == self._realm:
+                    account.ha1[algorithm] = ha1
+                else:
+                    account.has_stale = True
+        return accounts
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with _translated():
+            close_old_connections()
+            with transaction.atomic():
+                yield
+
+    @_unit_of_work
+    def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
+        # skip_locked: a row that an administrator is saving at this moment is left to the next batch, so that
+        # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
+        locked: set[int] = set()
+        for ids in _slices(sorted(account_ids)):
+            rows = Extension.objects.select_for_update(no_key=True, skip_locked=True)
+            locked.update(rows.filter(pk__in=ids, enabled=True).order_by("pk").values_list("pk", flat=True))
+        return locked
+
+    @_unit_of_work
+    def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
+        found: dict[int, list[Binding]] = {}
+        for ids in _slices(account_ids):
+            for row in BindingRow.objects.filter(extension_id__in=ids).order_by().values_list(*_COLUMNS):
+                found.setdefault(row[0], []).append(_from_row(row))
+        return found
+
+    @_unit_of_work
+    def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
+        for account_id, key in removed:
+            BindingRow.objects.filter(extension_id=account_id, key=key).delete()
+        if changed:
+            BindingRow.objects.bulk_create(
+                [_to_row(binding) for binding in changed],
+                update_conflicts=True,
+                unique_fields=["extension", "key"],
+                update_fields=_UPDATED,
+            )
+
+    @_unit_of_work
+    def living(self, node: str, now: float) -> Iterable[Binding]:
+        rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by()
+        return [_from_row(row) for row in rows.values_list(*_COLUMNS).iterator(2000)]
+
+    @_unit_of_work
+    def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
+        wanted = set(ids)
+        there: set[BindingId] = set()
+        for accounts in _slices({id.account_id for id in wanted}):
+            rows = BindingRow.objects.filter(extension_id__in=accounts, expires_at__gt=_moment(now)).order_by()
+            there.update(wanted & {BindingId(*row) for row in rows.values_list("extension_id", "key")})
+        return there
+
+    @_unit_of_work
+    def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
+        moment = None if since is None else _moment(since)
+        for account_id, key in sorted(ids):
+            BindingRow.objects.filter(extension_id=account_id, key=key).update(unreachable_since=moment)
+
+    @_unit_of_work
+    def shift_times(self, seconds: float) -> None:
+        by = timedelta(seconds=seconds)
+        BindingRow.objects.filter(pk__gt=0).update(
+            **{name: F(name) + by for name in ("registered_at", "refreshed_at", "expires_at")}
+        )
+
+    @_unit_of_work
+    def sweep(self, before: float, limit: int) -> int:
+        old = BindingRow.objects.filter(expires_at__lt=_moment(before)).order_by("expires_at")
+        ids = list(old.values_list("pk", flat=True)[:limit])
+        for part in _slices(ids):
+            BindingRow.objects.filter(pk__in=part).delete()
+        return len(ids)
+
+
+def _slices(values: Collection[R]) -> Iterator[list[R]]:
+    ordered = list(values)
+    for start in range(0, len(ordered), READ_AT_ONCE):
+        yield ordered[start : start + READ_AT_ONCE]
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _from_row(row: tuple) -> Binding:
+    binding = Binding(*row)
+    if binding.q is not None:
+        binding.q = float(binding.q)
+    for name in _TIMES:
+        value = getattr(binding, name)
+        if value is not None:
+            setattr(binding, name, value.timestamp())
+    return binding
+
+
+def _to_row(binding: Binding) -> BindingRow:
+    values = {name: getattr(binding, name) for name in _ENGINE_FIELDS}
+    values["extension_id"] = values.pop("account_id")
+    for name in _TIMES:
+        if values[name] is not None:
+            values[name] = _moment(values[name])
+    return BindingRow(**values)
