@@ -13,7 +13,7 @@ SCHEMES = ("sqlite", "postgres", "postgresql", "pgsql")
 
 
 def database_settings(url: str, var: Path) -> dict:
-    """:raises ImproperlyConfigured: for a scheme that is neither SQLite nor PostgreSQL, or a URL that cannot be read."""
+    """:raises ImproperlyConfigured: for a URL that is neither of SQLite nor of PostgreSQL, or cannot be read."""
     if not url:
         return _sqlite({"ENGINE": "django.db.backends.sqlite3", "NAME": str(var / "pbx.sqlite3")})
     if url.partition(":")[0].lower() not in SCHEMES:

@@ -30,7 +30,7 @@ def make_private_file(path: Path) -> None:
 
 
 def read_or_make_secret_key(path: Path) -> str:
-    """The key that signs sessions and nonces; made once, mode 0600, and the same for two processes that start at once."""
+    """The key that signs sessions and nonces. Two processes that start at once get the same one."""
     try:
         key = path.read_text("ascii").strip()
         if key:
