@@ -7,14 +7,12 @@ its SHA-256: 192 random bits need no slow hash."""
 from __future__ import annotations
 
 import hashlib
-import io
 import ipaddress
 import secrets
 import socket
 from datetime import datetime, timedelta
 from xml.etree import ElementTree
 
-import segno
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
@@ -98,15 +96,6 @@ def _section(root: ElementTree.Element, name: str, entries: dict[str, str]) -> N
     section = ElementTree.SubElement(root, "section", name=name)
     for key, value in entries.items():
         ElementTree.SubElement(section, "entry", name=key, overwrite="true").text = value
-
-
-def qr_svg(text: str) -> str:
-    """A QR code as an inline SVG: dark on white in dark mode too, because some scanners read no inverted codes."""
-    out = io.BytesIO()
-    segno.make(text, error="m", micro=False).save(
-        out, kind="svg", xmldecl=False, scale=6, border=4, dark="#000", light="#fff", svgclass="qr", omitsize=True
-    )
-    return out.getvalue().decode()
 
 
 def is_private_address(text: str) -> bool:

@@ -51,6 +51,10 @@ ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or list(
     )
 )
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+# From these X-Forwarded-For is believed. Loopback by default: a proxy on this machine would otherwise make every
+# stranger look like a local person, to the login throttle and to the provisioning links.
+WEB_TRUSTED_PROXIES = environment.words("WEB_TRUSTED_PROXIES", ("127.0.0.0/8", "::1"))
+ADMIN_TOTP = environment.yes_or_no("ADMIN_TOTP", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = WEB_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WEB_HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
@@ -58,7 +62,7 @@ SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "pbx.admin_config.PbxAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -84,6 +88,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "pbx.content_security.ContentSecurityMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -121,6 +126,12 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # impatient retries do not make the wait longer
+AXES_LOCKOUT_TEMPLATE = "admin/locked_out.html"
+AXES_CLIENT_IP_CALLABLE = "pbx.client_address.client_address"
+AXES_ENABLE_ADMIN = False  # `manage.py axes_list_attempts` and `axes_reset` are the tools
+OTP_TOTP_ISSUER = "PBX"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 LANGUAGE_CODE = environment.text("LANGUAGE_CODE", "en")
 LANGUAGES = [("uz", _("Uzbek")), ("ru", _("Russian")), ("en", _("English"))]

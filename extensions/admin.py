@@ -1,0 +1,203 @@
+"""Extensions in the admin: the list, the form, and the doors to the other pages of an extension."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.contrib import admin, messages
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from extensions import admin_views, registration_views
+from extensions.filters import CredentialFilter, OnlineFilter
+from extensions.forms import ExtensionForm, NewExtensionForm
+from extensions.models import CredentialState, Extension
+from extensions.presence import devices_of, for_list
+
+ACCOUNT_FIELDS = ("number", "display_name", "enabled", "max_devices", "language")
+PASSWORD_FIELDS = ("password_from", "password1", "password2")
+
+
+@admin.register(Extension)
+class ExtensionAdmin(admin.ModelAdmin):
+    form = ExtensionForm
+    list_filter = (OnlineFilter, CredentialFilter, "enabled", "language")
+    list_per_page = 50
+    search_fields = ("number", "display_name")
+    search_help_text = _("Part of a number or of a name")
+    actions = ("enable", "disable", "forget_devices")
+    ordering = ("number",)
+    change_form_template = "admin/extensions/extension/change_form.html"
+    change_list_template = "admin/extensions/extension/change_list.html"
+
+    # the list
+
+    def get_queryset(self, request):
+        return for_list(super().get_queryset(request))
+
+    def get_list_display(self, request):
+        columns = ("number", "name_column", "online_column", "credential_column", "last_seen_column", "enabled_column")
+        return (*columns, "buttons_column") if self.has_change_permission(request) else columns
+
+    @admin.display(description=_("name"), ordering="display_name")
+    def name_column(self, extension):
+        return extension.display_name or "–"
+
+    @admin.display(description=_("online"), ordering="devices_online")
+    def online_column(self, extension):
+        return self.online_cell(extension)
+
+    @admin.display(description=_("password"), ordering="stored_credential_state")
+    def credential_column(self, extension):
+        return render_to_string("admin/extensions/extension/_credential.html", {
+            "state": extension.credential_state, "states": CredentialState,
+        })
+
+    @admin.display(description=_("last seen"), ordering="last_seen")
+    def last_seen_column(self, extension):
+        return self.last_seen_cell(extension)
+
+    @admin.display(description=_("enabled"), ordering="enabled", boolean=True)
+    def enabled_column(self, extension):
+        return extension.enabled
+
+    @admin.display(description="")
+    def buttons_column(self, extension):
+        return format_html(
+            '<a class="pbx-button" href="{}">{}</a>',
+            reverse("admin:extensions_extension_password", args=[extension.pk]), _("Password"),
+        )
+
+    def online_cell(self, extension) -> str:
+        """The live cell; also what the page fetches to renew it."""
+        return render_to_string("admin/extensions/extension/_online.html", {"extension": extension})
+
+    def last_seen_cell(self, extension) -> str:
+        return render_to_string("admin/extensions/extension/_last_seen.html", {"extension": extension})
+
+    # the form
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        if obj is None:
+            kwargs["form"] = NewExtensionForm
+        # Only the model's own fields go through the factory: the password fields stand on the form class already.
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": ACCOUNT_FIELDS})
+
+    def get_fieldsets(self, request, obj=None):
+        if obj is None:
+            return ((None, {"fields": ("number", "display_name")}),
+                    (_("Password"), {"fields": PASSWORD_FIELDS, "classes": ("pbx-password",)}),
+                    (_("More settings"), {"fields": ("enabled", "max_devices", "language")}))
+        return ((None, {"fields": ACCOUNT_FIELDS}),)
+
+    def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
+        form = context["adminform"].form
+        if getattr(form, "asks", None):
+            return self._ask_first(request, form, obj)
+        if obj is not None:
+            context |= {
+                "devices": devices_of(obj), "extension": obj, "state": obj.credential_state,
+                "states": CredentialState, "can_change": self.has_change_permission(request, obj),
+            }
+        return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
+
+    def _ask_first(self, request, form, obj):
+        """What the change will end, before it is made, with the new password in the same step."""
+        asked_before = request.POST.get("password_from")
+        if not asked_before:
+            form.data = form.data.copy()
+            form.data["password_from"] = "generate"
+        return TemplateResponse(request, "admin/extensions/extension/confirm_change.html", {
+            **self.admin_site.each_context(request), "opts": self.opts, "form": form, "extension": obj,
+            "old_number": form.old_number, "new_number": form.cleaned_data["number"],
+            "renames": "rename" in form.asks, "disables": "disable" in form.asks,
+            "devices": [device for device in devices_of(obj) if device.online],
+            "carried": [form[name] for name in ACCOUNT_FIELDS], "title": _("Please confirm"),
+        })
+
+    def save_model(self, request, obj, form, change):
+        raw = getattr(form, "raw_password", None)
+        if raw is not None:
+            obj.set_password(raw)
+        super().save_model(request, obj, form, change)
+        request.new_extension_password = raw
+
+    def construct_change_message(self, request, form, formsets, add=False):
+        message = super().construct_change_message(request, form, formsets, add)
+        if not add and getattr(form, "renames", False):
+            return [{"changed": {"fields": [
+                str(_("number: %(old)s became %(new)s")) % {"old": form.old_number, "new": form.instance.number}
+            ]}}, *([{"changed": {"fields": [str(_("password"))]}}] if form.raw_password else [])]
+        return message
+
+    def response_add(self, request, obj, post_url_continue=None):
+        # The page after the POST itself: the raw password is stored nowhere, not even in the session.
+        return admin_views.render_card(self, request, obj, request.new_extension_password, is_new=True)
+
+    def response_change(self, request, obj):
+        raw = getattr(request, "new_extension_password", None)
+        return admin_views.render_card(self, request, obj, raw) if raw else super().response_change(request, obj)
+
+    def get_deleted_objects(self, objs, request):
+        """Say it in words, not in the names of the tables."""
+        _objects, _counts, lacking, protected = super().get_deleted_objects(objs, request)
+        lines, registered = [], 0
+        for extension in objs:
+            online = extension.bindings.online().count()
+            registered += online
+            lines.append(f"{extension.number} {extension.display_name}".strip())
+        counts = [(self.opts.verbose_name_plural, len(lines)), (_("phones online, whose registration ends"), registered)]
+        return lines, dict(counts), lacking, protected
+
+    def delete_queryset(self, request, queryset):
+        for extension in queryset:  # one by one, so that each is locked and sends its signals
+            extension.delete()
+
+    # actions on several
+
+    @admin.action(description=_("Enable the selected extensions"), permissions=["change"])
+    def enable(self, request, queryset):
+        self._set_enabled(request, queryset, True)
+
+    @admin.action(description=_("Disable the selected extensions (ends their registrations)"), permissions=["change"])
+    def disable(self, request, queryset):
+        self._set_enabled(request, queryset, False)
+
+    def _set_enabled(self, request, queryset, enabled: bool) -> None:
+        changed = 0
+        for extension in queryset.exclude(enabled=enabled):
+            extension.enabled = enabled
+            extension.save(update_fields=["enabled"])
+            self.log_change(request, extension, [{"changed": {"fields": [str(_("enabled"))]}}])
+            changed += 1
+        text = (ngettext("%(count)d extension is enabled now.", "%(count)d extensions are enabled now.", changed)
+                if enabled else
+                ngettext("%(count)d extension is disabled now.", "%(count)d extensions are disabled now.", changed))
+        messages.success(request, text % {"count": changed})
+
+    @admin.action(description=_("Forget the devices of the selected extensions"), permissions=["change"])
+    def forget_devices(self, request, queryset):
+        forgotten = sum(registration_views.forget(self, request, extension) for extension in queryset)
+        messages.success(request, registration_views.forgotten_text(forgotten))
+
+    # the other pages
+
+    def get_urls(self):
+        def page(route: str, view, name: str):
+            return path(route, self.admin_site.admin_view(partial(view, self)), name=f"extensions_extension_{name}")
+
+        return [
+            page("live/", registration_views.live, "live"),
+            page("<int:pk>/password/", admin_views.password, "password"),
+            page("<int:pk>/card/", admin_views.card, "card"),
+            page("<int:pk>/phone-link/", admin_views.phone_link, "phone_link"),
+            page("<int:pk>/phone-link/<int:link>/", admin_views.phone_link_state, "phone_link_state"),
+            page("<int:pk>/devices/", registration_views.devices, "devices"),
+            page("<int:pk>/forget/", registration_views.forget_all, "forget_all"),
+            page("<int:pk>/forget/<int:binding>/", registration_views.forget_one, "forget_one"),
+            *super().get_urls(),
+        ]

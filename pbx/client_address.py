@@ -1,0 +1,29 @@
+"""Who is asking, over the web: the address for the login throttle and for the provisioning links."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+from django.conf import settings
+from django.http import HttpRequest
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address of the browser or phone. ``X-Forwarded-For`` is believed only from WEB_TRUSTED_PROXIES, and read
+    from the right: what stands left of the first stranger was written by that stranger."""
+    address = request.META.get("REMOTE_ADDR") or "127.0.0.1"  # empty on a unix socket, which only a proxy uses
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
+        if not _is_trusted_proxy(address):
+            break
+        address = hop
+    return address
+
+
+def _is_trusted_proxy(text: str) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in ip_network(net, strict=False) for net in settings.WEB_TRUSTED_PROXIES)
