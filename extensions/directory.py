@@ -163,7 +163,7 @@ class DjangoDirectory:
     @_unit_of_work
     def shift_times(self, seconds: float) -> None:
         by = timedelta(seconds=seconds)
-        BindingRow.objects.filter(pk__gt=0).update(
+        BindingRow.objects.update(
             **{name: F(name) + by for name in ("registered_at", "refreshed_at", "expires_at")}
         )
 
