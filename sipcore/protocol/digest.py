@@ -1,0 +1,249 @@
+"""Digest authentication (RFC 7616, RFC 8760, RFC 3261 22) and the nonces that need no memory."""
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import re
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+from .errors import SipError, UnknownScheme
+from .headers import parse_params, quote, quoted_end, unquote
+
+ALGORITHMS = ("MD5", "SHA-256")  # what an HA1 is kept for
+
+MAX_AUTHORIZATION = 8192  # characters
+
+# what can be computed: for a client answering a trunk's challenge more than we offer ourselves
+_HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+_SPELLING = {name.upper(): name for hash_name in _HASHES for name in (hash_name, f"{hash_name}-sess")}
+
+# RFC 7616 3.4: auth-param = token BWS "=" BWS ( token / quoted-string ); anchored, no two quantifiers overlap
+_AUTH_PARAM = re.compile(
+    r"([A-Za-z0-9.!%*_+`'~-]{1,64})[ \t]*=[ \t]*(?:\"([^\"\\]*)\"|([^ \t\",\\]*))[ \t]*(?:,[ \t]*|$)", re.DOTALL
+)
+_NC = re.compile(r"[0-9a-fA-F]{8}")
+
+
+@dataclass(slots=True)
+class Credentials:
+    """A Digest Authorization, quotes and backslashes undone. Everything in it is a claim of the sender."""
+
+    username: str
+    realm: str
+    nonce: str
+    uri: str
+    response: str  # lower case
+    algorithm: str = "MD5"  # in its registered spelling when known, else as it stood
+    qop: str | None = None  # lower case
+    nc: int | None = None
+    nc_text: str = ""  # as it entered the hash
+    cnonce: str | None = None
+    opaque: str | None = None
+
+
+class NonceState(Enum):
+    VALID = "valid"
+    STALE = "stale"  # too old, from the future, of another address, worker or key, or not ours at all
+
+
+def make_ha1(algorithm: str, username: str, realm: str, password: str) -> str:
+    """H(username:realm:password) in hex (RFC 7616 3.4.2). Raises ValueError for an algorithm that we do not know.
+
+    For the -sess algorithms this is the part that can be kept; `expected_response` adds the rest.
+    """
+    return _hash(algorithm, f"{username}:{realm}:{password}")
+
+
+def parse_authorization(value: str) -> Credentials:
+    """Read the value of Authorization or Proxy-Authorization.
+
+    Raises UnknownScheme (401) when it is not Digest, SipError 400 on a doubled, missing or malformed parameter, and
+    on username* and userhash=true, which we never offer (RFC 7616 3.4.4). Linear in its length.
+    """
+    scheme, _, text = value.partition(" ")
+    if scheme.lower() != "digest":
+        raise UnknownScheme()
+    text = text.strip(" \t")
+    if len(text) > MAX_AUTHORIZATION:
+        raise SipError(400, "Authorization Too Long")
+    params = _auth_params(text)
+    get = params.get
+    username, realm, nonce, uri, response = get("username"), get("realm"), get("nonce"), get("uri"), get("response")
+    if not username or realm is None or not nonce or not uri or not response:
+        raise SipError(400, "Incomplete Authorization")
+    if "username*" in params or params.get("userhash", "false").lower() != "false":
+        raise SipError(400, "Unsupported Authorization")
+    algorithm = get("algorithm", "MD5")
+    qop, nc, nc_text, cnonce = get("qop"), None, get("nc", ""), get("cnonce")
+    if nc_text:
+        if _NC.fullmatch(nc_text) is None:
+            raise SipError(400, "Bad Nonce Count")
+        nc = int(nc_text, 16)
+    if qop is not None:
+        qop = qop.lower()
+        if nc is None or cnonce is None:
+            raise SipError(400, "Incomplete Authorization")
+    return Credentials(
+        username,
+        realm,
+        nonce,
+        uri,
+        response.lower(),
+        _SPELLING.get(algorithm.upper(), algorithm),
+        qop,
+        nc,
+        nc_text,
+        cnonce,
+        get("opaque"),
+    )
+
+
+def expected_response(ha1: str, credentials: Credentials, method: str, *, body: bytes = b"") -> str:
+    """The response that the owner of this HA1 would have sent (RFC 7616 3.4.1), in lower-case hex.
+
+    Raises ValueError for an algorithm that we do not know.
+    """
+    algorithm = credentials.algorithm
+    if algorithm.endswith("-sess"):
+        ha1 = _hash(algorithm, f"{ha1}:{credentials.nonce}:{credentials.cnonce or ''}")
+    a2 = f"{method}:{credentials.uri}"
+    if credentials.qop is None:
+        return _hash(algorithm, f"{ha1}:{credentials.nonce}:{_hash(algorithm, a2)}")
+    if credentials.qop == "auth-int":
+        a2 = f"{a2}:{_hash(algorithm, body)}"
+    middle = f"{credentials.nonce}:{credentials.nc_text}:{credentials.cnonce}:{credentials.qop}"
+    return _hash(algorithm, f"{ha1}:{middle}:{_hash(algorithm, a2)}")
+
+
+def response_matches(ha1: str, credentials: Credentials, method: str, *, body: bytes = b"") -> bool:
+    """Whether the response is the expected one, compared in constant time. False for an unknown algorithm."""
+    try:
+        expected = expected_response(ha1, credentials, method, body=body)
+    except ValueError:
+        return False
+    return hmac.compare_digest(expected.encode(), credentials.response.encode("utf-8", "surrogateescape"))
+
+
+def challenge(realm: str, nonce: str, algorithm: str, *, stale: bool = False) -> str:
+    """The value of WWW-Authenticate or Proxy-Authenticate, qop="auth" (RFC 7616 3.3, RFC 8760 2)."""
+    end = ", stale=true" if stale else ""
+    return f'Digest realm={quote(realm)}, nonce="{nonce}", algorithm={algorithm}, qop="auth"{end}'
+
+
+def parse_challenge(value: str) -> dict[str, str]:
+    """The parameters of a WWW-Authenticate, names in lower case. Raises SipError like parse_authorization."""
+    scheme, _, text = value.partition(" ")
+    if scheme.lower() != "digest":
+        raise UnknownScheme()
+    if len(text) > MAX_AUTHORIZATION:
+        raise SipError(400, "Challenge Too Long")
+    params = _auth_params(text.strip(" \t"))
+    if "realm" not in params or not params.get("nonce"):
+        raise SipError(400, "Incomplete Challenge")
+    return params
+
+
+class Nonces:
+    """Nonces that carry their own proof: time, worker, salt and an HMAC over these and the source address.
+
+    Nothing is kept. `lifetime` is in seconds; `key` must outlive a restart, so that phones need no second round trip.
+    The port of the source does not count (NATs rebind), nor the last 64 bits of an IPv6 address.
+    """
+
+    FUTURE = 60  # seconds that another machine's clock may be ahead
+
+    _FIELDS = struct.Struct(">IH")
+    _MAC = 16  # bytes
+    _SALT = 6  # bytes
+
+    def __init__(self, key: bytes, worker: int, lifetime: int) -> None:
+        self._key = key
+        self._worker = worker & 0xFFFF
+        self._lifetime = lifetime
+
+    def issue(self, now: float, source_ip: str, salt: bytes) -> str:
+        """38 characters, the same for the same arguments. `now` in seconds of the wall clock; 6 bytes of salt count."""
+        head = self._FIELDS.pack(int(now) & 0xFFFFFFFF, self._worker) + salt[: self._SALT].ljust(self._SALT, b"\0")
+        return base64.urlsafe_b64encode(head + self._mac(head, source_ip)).decode("ascii").rstrip("=")
+
+    def state(self, nonce: str, now: float, source_ip: str) -> NonceState:
+        """Whether this nonce is one of ours for this source and still good. Raises nothing."""
+        if len(nonce) != 38 or not nonce.isascii():
+            return NonceState.STALE
+        try:
+            data = base64.urlsafe_b64decode(nonce + "==")
+        except ValueError:
+            return NonceState.STALE
+        head, mac = data[: -self._MAC], data[-self._MAC :]
+        if len(data) != self._FIELDS.size + self._SALT + self._MAC:
+            return NonceState.STALE
+        issued, worker = self._FIELDS.unpack_from(head)
+        genuine = hmac.compare_digest(mac, self._mac(head, source_ip))
+        if not genuine or worker != self._worker or not -self.FUTURE <= now - issued <= self._lifetime:
+            return NonceState.STALE
+        return NonceState.VALID
+
+    def _mac(self, head: bytes, source_ip: str) -> bytes:
+        return hmac.digest(self._key, head + _network(source_ip), "sha256")[: self._MAC]
+
+
+@lru_cache(maxsize=8192)
+def _network(source_ip: str) -> bytes:
+    """The IPv4 address, or the first half of the IPv6 address; ::ffff:a.b.c.d is the IPv4 address it stands for."""
+    try:
+        address = ipaddress.ip_address(source_ip)
+    except ValueError:
+        return source_ip[:64].encode("utf-8", "replace")
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped.packed if address.ipv4_mapped is not None else address.packed[:8]
+    return address.packed
+
+
+def _auth_params(text: str) -> dict[str, str]:
+    if "\\" in text:
+        return _escaped_auth_params(text)
+    params: dict[str, str] = {}
+    position, end, match_at = 0, len(text), _AUTH_PARAM.match
+    while position < end:
+        match = match_at(text, position)
+        if match is None:
+            raise SipError(400, "Bad Authorization")
+        name, quoted, token = match.groups()
+        name = name.lower()
+        if name in params:
+            raise SipError(400, "Doubled Authorization Parameter")
+        params[name] = token if quoted is None else quoted
+        position = match.end()
+    return params
+
+
+def _escaped_auth_params(text: str) -> dict[str, str]:
+    """The same for a text with backslashes in quoted strings, which is rare: a user name with a quote in it."""
+    pieces = []
+    position = 0
+    while (at := text.find('"', position)) >= 0:
+        end = quoted_end(text, at)
+        pieces += [text[position:at].replace(",", ";"), text[at:end]]
+        position = end
+    pieces.append(text[position:].replace(",", ";"))
+    params = parse_params("".join(pieces))
+    if any(value is None for value in params.values()):
+        raise SipError(400, "Bad Authorization")
+    return {name: unquote(value) for name, value in params.items() if value is not None}
+
+
+def _hash(algorithm: str, data: str | bytes) -> str:
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogateescape")
+    if algorithm == "MD5":
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if algorithm == "SHA-256":
+        return hashlib.sha256(data).hexdigest()
+    name = _HASHES.get(algorithm.removesuffix("-sess"))
+    if name is None:
+        raise ValueError("unknown digest algorithm")
+    return hashlib.new(name, data, usedforsecurity=False).hexdigest()

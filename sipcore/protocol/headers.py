@@ -1,0 +1,298 @@
+"""Header values: addresses, Via, Contact, lists and parameters (RFC 3261 7.3, 20, 25.1). All linear, all bounded."""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from .errors import SipError
+from .uri import Uri, parse_host_port, parse_uri
+
+Params = dict[str, str | None]  # names in lower case; values as they stood, quotes included
+
+LARGEST = 2**32 - 1  # what a larger number of seconds or a larger counter is read as (RFC 3261 20.19)
+
+# RFC 3261 25.1: token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
+TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
+# a tag or branch as phones send it: any printable ASCII that cannot leave its parameter
+_OPAQUE = re.compile(r"[!#-+\x2d-:<-~]+")
+# header names may hold quoted parameter names of intmeth and "+sip.instance" alike
+_PARAM_NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,128}")
+_LIST_SPECIAL = re.compile(r'[,"<]')
+_PARAM_SPECIAL = re.compile(r'[;"]')
+# RFC 3261 25.1: quoted-pair
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
+# C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
+_UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+class Star(Enum):
+    """The type of STAR, so that a type checker can tell it from a list."""
+
+    STAR = "*"
+
+
+STAR: Final = Star.STAR  # `Contact: *` (RFC 3261 10.2.2)
+
+
+@dataclass(slots=True)
+class NameAddr:
+    """From, To, Contact, Route ...: an optional name, a URI, header parameters (RFC 3261 20.10)."""
+
+    display_name: str  # without quotes and backslashes; may hold anything printable or not: clean before showing
+    uri: Uri
+    params: Params = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str | None:
+        return self.params.get("tag")
+
+    def __str__(self) -> str:
+        name = f"{quote(self.display_name)} " if self.display_name else ""
+        return f"{name}<{self.uri}>{format_params(self.params)}"
+
+
+@dataclass(slots=True)
+class Contact(NameAddr):
+    """One Contact value of a REGISTER (RFC 3261 20.10, RFC 5626 4.1)."""
+
+    @property
+    def expires(self) -> int | None:
+        """Seconds; None when absent or malformed (the header's or the default applies, RFC 3261 20.19)."""
+        return parse_number(self.params.get("expires"))
+
+    @property
+    def q(self) -> float | None:
+        value = self.params.get("q")
+        return float(value) if value is not None and _QVALUE.fullmatch(value) is not None else None
+
+    @property
+    def instance(self) -> str | None:
+        """+sip.instance without quotes and angle brackets."""
+        value = self.params.get("+sip.instance")
+        if not value:
+            return None
+        value = unquote(value)
+        return (value[1:-1] if value[:1] == "<" and value[-1:] == ">" else value) or None
+
+    @property
+    def reg_id(self) -> int | None:
+        return parse_number(self.params.get("reg-id")) or None
+
+
+@dataclass(slots=True)
+class Via:
+    """One Via value (RFC 3261 20.42). sent-by is `host` and `port`; host in lower case, IPv6 without brackets."""
+
+    transport: str
+    host: str
+    port: int | None
+    params: Params = field(default_factory=dict)
+
+    @property
+    def branch(self) -> str | None:
+        return self.params.get("branch")
+
+    @property
+    def sent_by(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port is None else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"SIP/2.0/{self.transport} {self.sent_by}{format_params(self.params)}"
+
+
+def parse_name_addr(text: str) -> NameAddr:
+    """Read one name-addr or addr-spec with its parameters. Raises SipError 400."""
+    name, uri, params = _split_address(text)
+    return NameAddr(name, uri, params)
+
+
+def parse_contact(text: str) -> Contact:
+    """Read one Contact value (not `*`). Raises SipError 400."""
+    name, uri, params = _split_address(text)
+    return Contact(name, uri, params)
+
+
+def parse_via(text: str) -> Via:
+    """Read one Via value; white space is allowed where RFC 3261 25.1 allows it (wsinv of RFC 4475). Raises SipError."""
+    if text[:8] == "SIP/2.0/":
+        transport, _, rest = text[8:].partition(" ")
+        if not transport.isalnum():
+            transport, rest = _spaced_protocol(text)
+    else:
+        transport, rest = _spaced_protocol(text)
+    sent_by, semicolon, param_text = rest.partition(";")
+    sent_by = sent_by.strip(" \t")
+    if " " in sent_by or "\t" in sent_by:
+        sent_by = ":".join(part.strip(" \t") for part in sent_by.split(":"))
+    host, port = parse_host_port(sent_by)
+    params = parse_params(param_text) if semicolon else {}
+    if (branch := params.get("branch")) is not None and _OPAQUE.fullmatch(branch) is None:
+        raise SipError(400, "Bad Via Branch")
+    return Via(transport.upper(), host, port, params)
+
+
+def parse_params(text: str) -> Params:
+    """Read `a=1;b;c="x;y"` (without the leading semicolon). Raises SipError 400 on doubled, empty or bad names."""
+    params: Params = {}
+    parts = text.split(";") if '"' not in text else _split_quoted(text)
+    if not parts[-1].strip(" \t"):
+        parts.pop()  # one trailing semicolon harms nobody
+    for part in parts:
+        name, equals, value = part.partition("=")
+        name = name.strip(" \t").lower()
+        if name in params or _PARAM_NAME.fullmatch(name) is None:
+            raise SipError(400, "Bad Parameter")
+        params[name] = value.strip(" \t") if equals else None
+    return params
+
+
+def format_params(params: Params) -> str:
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params.items()])
+
+
+def split_list(text: str) -> list[str]:
+    """Split at the commas outside quotes and angle brackets; empty elements are dropped. Raises SipError 400."""
+    if '"' not in text and "<" not in text:
+        return [part for piece in text.split(",") if (part := piece.strip(" \t"))]
+    parts = []
+    start = position = 0
+    while match := _LIST_SPECIAL.search(text, position):
+        char, position = match.group(), match.end()
+        if char == ",":
+            parts.append(text[start : position - 1])
+            start = position
+        elif char == '"':
+            position = quoted_end(text, position - 1)
+        else:
+            position = text.find(">", position) + 1
+            if not position:
+                raise SipError(400, "Unclosed Angle Bracket")
+    parts.append(text[start:])
+    return [part for piece in parts if (part := piece.strip(" \t"))]
+
+
+def quoted_end(text: str, start: int) -> int:
+    """The index after the quoted-string whose opening quote is at `start` (RFC 3261 25.1). Raises SipError 400."""
+    begin = start + 1
+    while (end := text.find('"', begin)) >= 0:
+        backslash = end
+        while backslash > begin and text[backslash - 1] == "\\":
+            backslash -= 1
+        if (end - backslash) % 2 == 0:
+            return end + 1
+        begin = end + 1
+    raise SipError(400, "Unbalanced Quote")
+
+
+def quote(text: str) -> str:
+    """A quoted-string (control characters are the business of to_bytes)."""
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def unquote(text: str) -> str:
+    """The text within quotes, its backslashes undone; any other text as it is."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    text = text[1:-1]
+    return _QUOTED_PAIR.sub(r"\1", text) if "\\" in text else text
+
+
+def parse_number(text: str | None) -> int | None:
+    """ASCII digits as a number of at most 2^32 - 1 (larger ones are read as that), or None (hardening rule 30)."""
+    if not text or not text.isascii() or not text.isdigit():
+        return None
+    if len(text) > 10:
+        text = text.lstrip("0") or "0"
+        if len(text) > 10:
+            return LARGEST
+    return min(int(text), LARGEST)
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Text from the network made fit for a page, a log or a column of `limit` characters.
+
+    Control characters, NUL, lone surrogates and the marks that reorder text are replaced by U+FFFD.
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = _UNCLEAN.sub("\ufffd", text[:limit])
+    return text[:limit]
+
+
+def _split_address(text: str) -> tuple[str, Uri, Params]:
+    left = text.find("<")
+    quote_at = text.find('"')
+    name = ""
+    if quote_at >= 0 and (left < 0 or quote_at < left):
+        if text[:quote_at].strip(" \t"):
+            # `sip:a@b;x="<"`: the quote belongs to a parameter of an address without brackets
+            return _split_bare(text)
+        end = quoted_end(text, quote_at)
+        name = unquote(text[quote_at:end])
+        left = text.find("<", end)
+        if left < 0 or text[end:left].strip(" \t"):
+            raise SipError(400, "Bad Address")
+    elif left < 0:
+        return _split_bare(text)
+    elif left:
+        name = text[:left].strip(" \t")
+        if "," in name or ">" in name:
+            raise SipError(400, "Unquoted Display Name")
+    right = text.find(">", left)
+    if right < 0:
+        raise SipError(400, "Unclosed Angle Bracket")
+    rest = text[right + 1 :]
+    params: Params = {}
+    if rest:
+        blank, semicolon, param_text = rest.partition(";")
+        if blank.strip(" \t"):
+            raise SipError(400, "Bad Address")
+        if semicolon:
+            params = parse_params(param_text)
+            if (tag := params.get("tag")) is not None and _OPAQUE.fullmatch(tag) is None:
+                raise SipError(400, "Bad Tag")
+    return name, parse_uri(text[left + 1 : right]), params
+
+
+def _split_bare(text: str) -> tuple[str, Uri, Params]:
+    """An address without angle brackets: what follows a semicolon belongs to the header (RFC 3261 20)."""
+    address, semicolon, param_text = text.partition(";")
+    address = address.strip(" \t")
+    if "?" in address or "," in address:
+        raise SipError(400, "Address Needs Angle Brackets")
+    params = parse_params(param_text) if semicolon else {}
+    if (tag := params.get("tag")) is not None and _OPAQUE.fullmatch(tag) is None:
+        raise SipError(400, "Bad Tag")
+    return "", parse_uri(address), params
+
+
+def _split_quoted(text: str) -> list[str]:
+    """Split at the semicolons outside quotes."""
+    parts = []
+    start = position = 0
+    while match := _PARAM_SPECIAL.search(text, position):
+        position = match.end()
+        if match.group() == '"':
+            position = quoted_end(text, position - 1)
+        else:
+            parts.append(text[start : position - 1])
+            start = position
+    parts.append(text[start:])
+    return parts
+
+
+def _spaced_protocol(text: str) -> tuple[str, str]:
+    """`SIP / 2.0 / UDP rest` -> transport and rest."""
+    name, _, rest = text.partition("/")
+    version, _, rest = rest.partition("/")
+    if name.strip(" \t").upper() != "SIP" or version.strip(" \t") != "2.0":
+        raise SipError(400, "Bad Via")
+    rest = rest.lstrip(" \t").replace("\t", " ")
+    transport, _, rest = rest.partition(" ")
+    if TOKEN.fullmatch(transport) is None or len(transport) > 32:
+        raise SipError(400, "Bad Via")
+    return transport, rest
