@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -210,8 +211,12 @@ def run_program(
 
 
 def scratch_directory(prefix: str) -> Path:
-    """A directory of its own under the system's temporary one."""
-    return Path(tempfile.mkdtemp(prefix=f"pbx-test-{prefix}-"))
+    """A directory of its own under the system's temporary one; gone at the end of the test run unless
+    ``PBX_KEEP_LOGS=1``."""
+    directory = Path(tempfile.mkdtemp(prefix=f"pbx-test-{prefix}-"))
+    if not os.environ.get("PBX_KEEP_LOGS"):
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
