@@ -1,0 +1,151 @@
+"""What a SIP process does besides answering: its heartbeat, the list of phones to ping, forgetting old rows.
+
+Called once a second in the loop; whatever needs the database is a chore of the store's thread, and what comes of it
+is brought back into the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sipcore import systemd
+from sipcore.clock import Clock
+from sipcore.core import Core
+from sipcore.log import SipLog
+from sipcore.ports import Binding, BindingId, Directory
+from sipcore.store import Store
+
+BEAT_SECONDS = 5.0
+SWEEP_SECONDS = 60.0
+SWEEP_ROWS = 500
+KEEP_ENDED_SECONDS = 7 * 24 * 3600.0
+"""How long an ended registration stays as "last seen"."""
+
+COMPARE_SHARE = 1 / 60
+"""Every phone that is pinged is compared with the database once a minute: it may have been forgotten there."""
+
+LOAD_SLICE = 1000
+"""Bindings taken into the keep-alive at once after a start, so that the loop never stalls."""
+
+
+class Chores:
+    """``in_loop`` runs a function in the loop's thread; ``beat`` writes the heartbeat (wall time, seconds)."""
+
+    def __init__(
+        self,
+        core: Core,
+        store: Store,
+        directory: Directory,
+        clock: Clock,
+        log: SipLog,
+        beat: Callable[[float], None],
+        in_loop: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._core, self._store, self._directory = core, store, directory
+        self._clock, self._log = clock, log
+        self._beat, self._in_loop = beat, in_loop
+        self._outstanding: set[str] = set()
+        self._next_beat = self._next_sweep = 0.0
+        self._loading: list[Binding] = []
+        self._loaded = 0
+        self._died: set[BindingId] = set()
+        self._revived: set[BindingId] = set()
+
+    def started(self) -> None:
+        """Take up the phones that were registered before the start."""
+
+        def load() -> None:
+            living = list(self._directory.living(self._core.settings.node, self._clock.wall()))
+            self._in_loop(lambda: self._take_up(living))
+
+        self._chore("load", load)
+
+    def every_second(self) -> None:
+        now = self._clock.now()
+        self._log.sum_up()
+        systemd.notify("WATCHDOG=1")
+        self._follow_clock()
+        self._tell_reachable()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_SECONDS
+            self._chore("beat", lambda: self._beat(self._clock.wall()))
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            self._chore("sweep", self._sweep)
+        self._compare()
+
+    def _chore(self, name: str, work: Callable[[], None]) -> None:
+        """At most one of each kind waits, however long the database is away."""
+        if name in self._outstanding:
+            return
+        self._outstanding.add(name)
+
+        def run() -> None:
+            work()
+            self._outstanding.discard(name)
+
+        self._store.call(run)
+
+    def _take_up(self, living: Sequence[Binding]) -> None:
+        self._loading = list(living)
+        self._loaded = 0
+        self._in_loop(self._take_up_some)
+
+    def _take_up_some(self) -> None:
+        """Deal the first pings evenly over one interval."""
+        now, wall = self._clock.now(), self._clock.wall()
+        interval, total = self._core.settings.keepalive_interval, len(self._loading)
+        for index in range(self._loaded, min(self._loaded + LOAD_SLICE, total)):
+            self._core.watch(self._loading[index], now, wall, now + interval * index / total)
+        self._loaded += LOAD_SLICE
+        if self._loaded < total:
+            self._in_loop(self._take_up_some)
+        else:
+            self._loading = []
+
+    def _follow_clock(self) -> None:
+        moved = self._clock.step()
+        if moved:
+            self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
+            self._store.call(lambda: self._directory.shift_times(moved))
+
+    def _tell_reachable(self) -> None:
+        keepalive = self._core.keepalive
+        self._died.update(keepalive.died)
+        self._died.difference_update(keepalive.revived)
+        self._revived.update(keepalive.revived)
+        keepalive.died.clear()
+        keepalive.revived.clear()
+        if not (self._died or self._revived) or "reachable" in self._outstanding:
+            return
+        died, revived = self._died, self._revived
+        self._died, self._revived = set(), set()
+        since = self._clock.wall()
+
+        def mark() -> None:
+            if revived:
+                self._directory.mark_reachable(revived, None)
+            if died:
+                self._directory.mark_reachable(died, since)
+
+        self._chore("reachable", mark)
+
+    def _compare(self) -> None:
+        ids = self._core.keepalive.slice(COMPARE_SHARE)
+        if not ids:
+            return
+
+        def compare() -> None:
+            gone = set(ids) - self._directory.still_there(ids, self._clock.wall())
+            if gone:
+                self._in_loop(lambda: self._forget(gone))
+
+        self._chore("compare", compare)
+
+    def _forget(self, gone: set[BindingId]) -> None:
+        for id in gone:
+            self._core.keepalive.forget(id)
+
+    def _sweep(self) -> None:
+        swept = self._directory.sweep(self._clock.wall() - KEEP_ENDED_SECONDS, SWEEP_ROWS)
+        if swept >= SWEEP_ROWS:
+            self._next_sweep = 0.0

@@ -1,0 +1,31 @@
+"""Time that does not jump. Deadlines follow the monotonic clock; the wall clock is read through it, so that
+setting the machine's clock ends no registration. A step is noticed and told, so that stored times can be moved."""
+
+from __future__ import annotations
+
+import time
+
+STEP = 2.0
+"""Seconds the wall clock may be away from ours before it counts as having been set."""
+
+
+class Clock:
+    """``now()`` in seconds of the monotonic clock; ``wall()`` in seconds since 1970, steady between two calls
+    of :meth:`step`."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.monotonic() + self._offset
+
+    def step(self) -> float:
+        """How far the machine's clock has been set since the last look, in seconds; 0 for mere drift, which is
+        followed silently."""
+        offset = time.time() - time.monotonic()
+        moved = offset - self._offset
+        self._offset = offset
+        return moved if abs(moved) > STEP else 0.0

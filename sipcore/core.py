@@ -1,0 +1,460 @@
+"""The transaction user: authenticates once, then hands each request to the function of its method.
+
+Nothing is kept for a request until its sender has shown a nonce of ours; the first 401 is made of the request and
+a key alone. What a REGISTER needs from the database is asked in the store's thread; :meth:`Core.completed`
+takes the decisions back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+
+from sipcore.clock import Clock
+from sipcore.intake import behind_nat, read_registration
+from sipcore.keepalive import KeepAlive
+from sipcore.log import SipLog
+from sipcore.ports import Binding
+from sipcore.protocol.digest import Credentials, Nonces, NonceState, challenge, parse_authorization
+from sipcore.protocol.endpoint import (
+    Endpoint,
+    Event,
+    KeepAliveReceived,
+    Malformed,
+    RequestReceived,
+    ResponseReceived,
+    Retransmission,
+    StrayResponse,
+)
+from sipcore.protocol.errors import SipError, UnknownScheme
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import quote
+from sipcore.protocol.message import Request, Response, make_response, validate_request
+from sipcore.protocol.uri import parse_uri, same_uri
+from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
+from sipcore.store import Job, Store
+
+SUPPORTED = ("path",)
+KNOWN_SOURCES = 100_000
+PING_BRANCH = "ping."
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the engine must know about this PBX. Times in seconds; ``key`` is secret."""
+
+    realm: str
+    domains: frozenset[str]
+    algorithms: tuple[str, ...]
+    key: bytes
+    node: str
+    worker: int = 0
+    nonce_lifetime: int = 7200
+    store_wait: float = 8.0
+    keepalive_interval: float = 20.0
+    trusted_proxies: Callable[[str], bool] = field(default=lambda host: False)
+
+
+class Core:
+    """Bytes and flows in through :meth:`receive`, out through ``endpoint.datagrams_to_send()``."""
+
+    def __init__(self, settings: Settings, log: SipLog, clock: Clock) -> None:
+        self.settings = settings
+        self._log = log
+        self._clock = clock
+        self._tag_key = hmac.digest(settings.key, b"to-tag", "sha256")
+        self._nonces = Nonces(
+            hmac.digest(settings.key, b"nonce", "sha256"), settings.worker, settings.nonce_lifetime
+        )
+        prefix = f"{settings.node}.{settings.worker}."
+        self._branch_prefix = "z9hG4bK" + prefix
+        self.endpoint = Endpoint(tag=self._tag, branch_prefix=self._branch_prefix)
+        self.keepalive = KeepAlive(settings.keepalive_interval)
+        self.store: Store | None = None
+        self.draining = False
+        self._pending: OrderedDict[int, Job] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._ping_number = 0
+        self._methods: dict[str, Callable[[Request, Flow, float], None]] = {
+            "REGISTER": self._on_register,
+            "OPTIONS": self._on_options,
+            "ACK": self._on_ack,
+            "CANCEL": self._on_in_dialog,
+            "BYE": self._on_in_dialog,
+            "PRACK": self._on_in_dialog,
+            "UPDATE": self._on_in_dialog,
+            "INFO": self._on_in_dialog,
+            "INVITE": self._on_not_offered,
+            "SUBSCRIBE": self._on_not_offered,
+            "NOTIFY": self._on_not_offered,
+            "MESSAGE": self._on_not_offered,
+            "REFER": self._on_not_offered,
+            "PUBLISH": self._on_not_offered,
+        }
+        self._allow = "REGISTER, OPTIONS"
+
+    # From the network
+
+    def receive(self, data: bytes, flow: Flow) -> None:
+        """Take one datagram. Never raises: a message that breaks us is that message's loss alone."""
+        now = self._clock.now()
+        self.keepalive.heard(flow.remote, now)
+        try:
+            self.endpoint.receive_datagram(data, flow, now)
+            while (event := self.endpoint.next_event()) is not None:
+                self._on_event(event, now)
+        except Exception as error:
+            self._log.error(f"Message from {_place(flow)} could not be handled: {type(error).__name__}")
+            if self._log.level <= 10:
+                raise
+
+    def _on_event(self, event: Event, now: float) -> None:
+        match event:
+            case RequestReceived(request, flow):
+                self._on_request(request, flow, now)
+            case Retransmission(flow, method):
+                if self.may_say(flow):
+                    self._log.info(f"Received message from {_place(flow)}: {method} again")
+            case ResponseReceived(response, _, flow) | StrayResponse(response, flow):
+                self._on_response(response, flow, now)
+            case Malformed(flow, error):
+                if self.may_say(flow):
+                    self._log.info(f"Received message from {_place(flow)}: not understood ({error.reason})")
+            case KeepAliveReceived(flow):
+                self._log.debug(f"Keep-alive from {_place(flow)}")
+
+    def _on_request(self, request: Request, flow: Flow, now: float) -> None:
+        if self.may_say(flow):
+            self._log.info(f"Received message from {_place(flow)}: {_summary(request)}")
+        try:
+            validate_request(request)
+            handler = self._methods.get(request.method)
+            if handler is None:
+                self._answer(request, flow, 501)
+            else:
+                handler(request, flow, now)
+        except SipError as error:
+            if request.method != "ACK" and error.status:
+                self._answer(request, flow, error.status, error.reason)
+
+    def _on_response(self, response: Response, flow: Flow, now: float) -> None:
+        branch = response.via.branch or ""
+        prefix = self._branch_prefix + PING_BRANCH
+        if branch.startswith(prefix):
+            serial = branch[len(prefix) :].partition(".")[0]
+            if serial.isascii() and serial.isdigit() and len(serial) < 12:
+                self.keepalive.answered(int(serial), flow.remote[0], now)
+            self._log.debug(f"Keep-alive answered by {_place(flow)}")
+        elif self.may_say(flow):
+            self._log.info(f"Received message from {_place(flow)}: an answer to nothing we asked")
+
+    # The methods
+
+    def _on_register(self, request: Request, flow: Flow, now: float) -> None:
+        """RFC 3261 section 10.3, steps 1 to 5; the rest is decided in the store's thread."""
+        aor = request.to.uri
+        say = self.may_say(flow)
+        if say:
+            self._log.info(f"Processing REGISTER {aor.user or ''} from {_place(flow)}")
+        if not self._is_ours(request.request_uri.host, flow) or not self._is_ours(aor.host, flow):
+            self._refuse(request, flow, 404, Cause.WRONG_DOMAIN)
+            return
+        unsupported = sorted(request.require - frozenset(SUPPORTED))
+        if unsupported:
+            self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
+            return
+        source = self._source(request, flow)
+        credentials = self._credentials(request)
+        if credentials is None:
+            self._challenge(request, flow, source)
+            return
+        if self._nonces.state(credentials.nonce, self._clock.wall(), source) is not NonceState.VALID:
+            self._challenge(request, flow, source, stale=True)
+            return
+        refusal = self._form(request, credentials)
+        if refusal is not None:
+            self._refuse(request, flow, refusal.status, refusal.cause)
+            return
+        asked = read_registration(request, credentials, flow)
+        store = self.store
+        if store is None or self.draining:
+            self._unavailable(request, flow)
+            return
+        job = Job(asked, None, request, now)
+        if not store.has_room:
+            self._unavailable(request, flow)
+            return
+        job.transaction = self.endpoint.accept(request, flow, now)
+        self._pending[id(job)] = job
+        store.submit(job)
+
+    def _on_options(self, request: Request, flow: Flow, now: float) -> None:
+        """Are you there (RFC 3261 section 11)? The same for every user part: it tells nothing about numbers."""
+        if not self._is_ours(request.request_uri.host, flow):
+            self._answer(request, flow, 404)
+            return
+        self._answer(request, flow, 200, headers=[("Allow", self._allow), ("Accept", "application/sdp")])
+
+    def _on_ack(self, request: Request, flow: Flow, now: float) -> None:
+        """An ACK is never answered."""
+
+    def _on_in_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        """There are no dialogs yet, so it belongs to none (RFC 3261 sections 9.2 and 12.2.2)."""
+        self._answer(request, flow, 481)
+
+    def _on_not_offered(self, request: Request, flow: Flow, now: float) -> None:
+        self._answer(request, flow, 405, headers=[("Allow", self._allow)])
+
+    # Back from the store
+
+    def completed(self, jobs: Iterable[Job]) -> None:
+        """Answer what has been decided, and is on disk where it had to be written."""
+        now = self._clock.now()
+        for job in jobs:
+            self._pending.pop(id(job), None)
+            if not job.abandoned and job.decision is not None:
+                self._decided(job, job.decision, now)
+
+    def _decided(self, job: Job, decision: Decision, now: float) -> None:
+        request, flow = job.request, job.asked.flow
+        match decision:
+            case Accepted():
+                self._remember(flow.remote[0])
+                self._follow(decision.changed, now)
+                response = self._registered(request, job.asked.flow, decision)
+                self.endpoint.respond(job.transaction, response, now)
+            case Refused(status, cause, min_expires):
+                headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
+                self._say_refused(request, flow, cause)
+                self.endpoint.respond(job.transaction, make_response(request, status, headers=headers), now)
+            case Stale():
+                source = self._source(request, flow)
+                self.endpoint.respond(job.transaction, self._challenge_response(request, flow, source, True), now)
+
+    def _registered(self, request: Request, flow: Flow, decision: Accepted) -> Response:
+        wall = self._clock.wall()
+        headers = [("Contact", _contact_value(binding, wall)) for binding in decision.current]
+        if request.path and "path" in request.supported:
+            headers += [("Path", value) for value in request.path]
+        headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall))))
+        response = make_response(request, 200, headers=headers)
+        if "keep" in request.via.params and request.via.params["keep"] is None:
+            # RFC 6223 section 4.4: we agree to be sent keep-alives, so often.
+            response.keep = int(self.settings.keepalive_interval)
+        return response
+
+    def _follow(self, changed: Iterable[Binding], now: float) -> None:
+        wall = self._clock.wall()
+        for binding in changed:
+            self.watch(binding, now, wall, now + self.settings.keepalive_interval)
+
+    def watch(self, binding: Binding, now: float, wall: float, first: float) -> None:
+        """Keep the way to this phone open if it needs that, from ``first`` on (seconds, monotonic)."""
+        self._remember(binding.remote_host)
+        remote = (binding.remote_host, binding.remote_port)
+        needed = (
+            binding.expires_at > wall
+            and binding.transport == "UDP"
+            and not binding.path
+            and behind_nat(parse_uri(binding.contact), remote)
+        )
+        if not needed:
+            self.keepalive.forget(binding.id)
+            return
+        flow = Flow(binding.transport, (binding.local_host, binding.local_port), remote, binding.connection)
+        ends = now + binding.expires_at - wall
+        self.keepalive.watch(binding.id, binding.contact, flow, ends, now, first)
+
+    # Time
+
+    def next_timeout(self) -> float | None:
+        """When :meth:`tick` is next worth calling (monotonic seconds)."""
+        times = [self.endpoint.next_timeout(), self.keepalive.next_due()]
+        if self._pending:
+            times.append(next(iter(self._pending.values())).arrived + self.settings.store_wait)
+        return min((t for t in times if t is not None), default=None)
+
+    def tick(self) -> None:
+        """Transaction timers, pings, and requests that the store kept waiting too long."""
+        now = self._clock.now()
+        self.endpoint.handle_timeout(now)
+        while (event := self.endpoint.next_event()) is not None:
+            self._on_event(event, now)
+        for ping in self.keepalive.due(now):
+            self._ping_number += 1
+            branch = f"{self._branch_prefix}{PING_BRANCH}{ping.serial}.{self._ping_number}"
+            self.endpoint.send_statelessly(self._ping(ping.watched.contact, ping.watched.flow, branch), ping.watched.flow)
+        while self._pending:
+            job = next(iter(self._pending.values()))
+            if job.arrived + self.settings.store_wait > now:
+                break
+            self._give_up(job, now)
+
+    def drain(self) -> None:
+        """From now on new registrations get 503; those accepted are still answered."""
+        self.draining = True
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def give_up_all(self) -> None:
+        """Answer 503 to all that the store will not decide any more."""
+        now = self._clock.now()
+        for job in list(self._pending.values()):
+            self._give_up(job, now)
+
+    def _give_up(self, job: Job, now: float) -> None:
+        del self._pending[id(job)]
+        job.abandoned = True
+        self._log.warning(f"REGISTER {job.asked.number} from {_place(job.asked.flow)} got 503: the database is away")
+        self.endpoint.respond(job.transaction, self._unavailable_response(job.request), now)
+
+    # Answers
+
+    def _answer(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        reason: str | None = None,
+        headers: Collection[tuple[str, str]] = (),
+    ) -> None:
+        self.endpoint.reply_statelessly(request, make_response(request, status, reason, headers=headers), flow)
+
+    def _refuse(self, request: Request, flow: Flow, status: int, cause: Cause) -> None:
+        self._say_refused(request, flow, cause)
+        self._answer(request, flow, status)
+
+    def _say_refused(self, request: Request, flow: Flow, cause: Cause) -> None:
+        # The form of this line is fixed: deploy/fail2ban reads it.
+        if self.may_say(flow):
+            user = request.to.uri.user or ""
+            self._log.info(f"Registration refused: number={user} source={flow.remote[0]} cause={cause.value}")
+
+    def _challenge(self, request: Request, flow: Flow, source: str, stale: bool = False) -> None:
+        if self.may_say(flow):
+            again = " (the nonce was used up or too old)" if stale else ""
+            self._log.info(f"Sending 401 challenge to {_place(flow)}{again}")
+        self.endpoint.reply_statelessly(request, self._challenge_response(request, flow, source, stale), flow)
+
+    def _challenge_response(self, request: Request, flow: Flow, source: str, stale: bool) -> Response:
+        salt = self._mark(request, flow)
+        nonce = self._nonces.issue(self._clock.wall(), source, salt)
+        realm = self.settings.realm
+        headers = [
+            ("WWW-Authenticate", challenge(realm, nonce, algorithm, stale=stale))
+            for algorithm in self.settings.algorithms
+        ]
+        return make_response(request, 401, headers=headers)
+
+    def _unavailable(self, request: Request, flow: Flow) -> None:
+        if self.may_say(flow):
+            self._log.info(f"Sending 503 to {_place(flow)}: too much to do, or stopping")
+        self.endpoint.reply_statelessly(request, self._unavailable_response(request), flow)
+
+    def _unavailable_response(self, request: Request) -> Response:
+        # Spread at random, so that those sent away do not come back together.
+        return make_response(request, 503, headers=[("Retry-After", str(random.randint(5, 35)))])
+
+    # Who is who
+
+    def _credentials(self, request: Request) -> Credentials | None:
+        """Those made for our realm, or None. Raises SipError 400 for an Authorization that cannot be read."""
+        for value in request.getall("Authorization"):
+            try:
+                credentials = parse_authorization(value)
+            except UnknownScheme:
+                continue
+            if credentials.realm == self.settings.realm:
+                return credentials
+        return None
+
+    def _form(self, request: Request, credentials: Credentials) -> Refused | None:
+        """What is wrong with the credentials whoever sent them: judged without looking at any account."""
+        if credentials.algorithm not in self.settings.algorithms:
+            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
+        # qop was offered, so it is required: without it neither the count nor replay can be checked.
+        if credentials.qop != "auth" or credentials.nc is None or not credentials.cnonce:
+            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
+        try:
+            digest_uri = parse_uri(credentials.uri)
+        except SipError:
+            return Refused(400, Cause.DIGEST_URI)
+        if not same_uri(digest_uri, request.request_uri, ignore_params=True):
+            return Refused(400, Cause.DIGEST_URI)
+        user = credentials.username.lower()
+        if request.to.uri.canonical_user.lower() != user or request.from_.uri.canonical_user.lower() != user:
+            return Refused(403, Cause.THIRD_PARTY)
+        return None
+
+    def _is_ours(self, host: str, flow: Flow) -> bool:
+        return host == flow.local[0] or host in self.settings.domains
+
+    def _source(self, request: Request, flow: Flow) -> str:
+        """The phone's address: the packet's, or what a trusted proxy in front says it was."""
+        if self.settings.trusted_proxies(flow.remote[0]):
+            reported = request.vias[-1] if len(request.vias) > 1 else None
+            if reported is not None:
+                return reported.params.get("received") or reported.host
+        return flow.remote[0]
+
+    def _mark(self, request: Request, flow: Flow) -> bytes:
+        """The same for the same request, so that a 401 sent twice is the same twice, with nothing remembered."""
+        parts = (request.call_id, request.from_.tag or "", request.via.branch or "", flow.remote[0])
+        return hmac.digest(self._tag_key, "|".join(parts).encode("utf-8", "replace"), "sha256")
+
+    def _tag(self, text: str) -> str:
+        return hmac.digest(self._tag_key, text.encode("utf-8", "replace"), "sha256").hex()[:16]
+
+    def _remember(self, host: str) -> None:
+        self._known[host] = None
+        self._known.move_to_end(host)
+        if len(self._known) > KNOWN_SOURCES:
+            self._known.popitem(last=False)
+
+    def may_say(self, flow: Flow) -> bool:
+        """Whether a line about this sender may be logged now; strangers have a quota together."""
+        return flow.remote[0] in self._known or self._log.stranger()
+
+    def _ping(self, contact: str, flow: Flow, branch: str) -> Request:
+        host = f"[{flow.local[0]}]" if ":" in flow.local[0] else flow.local[0]
+        us = f"<sip:{host}:{flow.local[1]}>"
+        call_id = hashlib.sha256(branch.encode()).hexdigest()[:24]
+        return Request("OPTIONS", contact, [
+            ("Via", f"SIP/2.0/{flow.transport} {host}:{flow.local[1]};rport;branch={branch}"),
+            ("Max-Forwards", "70"),
+            ("From", f"{us};tag={call_id[:8]}"),
+            ("To", f"<{contact}>"),
+            ("Call-ID", call_id),
+            ("CSeq", "1 OPTIONS"),
+        ], b"")
+
+
+def _place(flow: Flow) -> str:
+    host, port = flow.remote
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _summary(request: Request) -> str:
+    """What a line says of a request: method, number, application. Never anything secret."""
+    try:
+        user = request.to.uri.user or ""
+    except SipError:
+        user = ""
+    return f"{request.method[:20]} {user[:40]} {request.user_agent[:40]}".rstrip()
+
+
+def _contact_value(binding: Binding, wall: float) -> str:
+    value = f"<{binding.contact}>;expires={max(0, round(binding.expires_at - wall))}"
+    if binding.instance:
+        value += f";+sip.instance={quote(f'<{binding.instance}>')}"
+    if binding.reg_id is not None:
+        value += f";reg-id={binding.reg_id}"
+    if binding.q is not None:
+        value += f";q={binding.q:g}"
+    return value

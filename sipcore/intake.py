@@ -1,0 +1,97 @@
+"""From a REGISTER's message to what it asks: read once, cleaned and cut to what can be stored."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from sipcore.protocol.digest import Credentials
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import STAR, Contact, clean_text
+from sipcore.protocol.message import Request
+from sipcore.protocol.uri import Uri
+from sipcore.registrar import (
+    CALL_ID_LIMIT,
+    CONTACT_LIMIT,
+    INSTANCE_LIMIT,
+    KEY_LIMIT,
+    MAX_CONTACTS,
+    PATH_LIMIT,
+    USER_AGENT_LIMIT,
+    ContactRequest,
+    Registration,
+)
+
+MAX_CSEQ = 2**31 - 1  # RFC 3261 section 8.1.1.5
+
+
+def read_registration(request: Request, credentials: Credentials, flow: Flow) -> Registration:
+    """Raises :class:`SipError` 400 for what is wrong in itself, whoever sent it."""
+    contacts = request.contacts
+    asked = None
+    if contacts is not STAR:
+        if len(contacts) > MAX_CONTACTS:
+            raise SipError(400, "Too Many Contacts")
+        asked = tuple(_contact(contact, flow) for contact in contacts)
+        if len({contact.key for contact in asked}) < len(asked):
+            raise SipError(400, "Same Contact Twice")
+    path = ", ".join(request.path)
+    call_id = request.call_id
+    if len(path) > PATH_LIMIT or len(call_id) > CALL_ID_LIMIT:
+        raise SipError(400, "Header Too Long")
+    if request.cseq.number > MAX_CSEQ:
+        raise SipError(400, "Bad CSeq")
+    return Registration(
+        number=credentials.username,
+        method=request.method,
+        credentials=credentials,
+        call_id=clean_text(call_id, CALL_ID_LIMIT),
+        cseq=request.cseq.number,
+        contacts=asked,
+        expires=request.expires,
+        flow=flow,
+        path=clean_text(path, PATH_LIMIT),
+        user_agent=clean_text(request.user_agent, USER_AGENT_LIMIT),
+    )
+
+
+def _contact(contact: Contact, flow: Flow) -> ContactRequest:
+    uri = contact.uri
+    if uri.scheme not in ("sip", "sips"):
+        raise SipError(400, "Bad Contact")
+    if not uri.host or _leads_nowhere(uri, flow):
+        raise SipError(400, "Bad Contact")
+    text = str(uri)
+    cleaned = clean_text(text, CONTACT_LIMIT)
+    instance = clean_text(contact.instance or "", INSTANCE_LIMIT)
+    reg_id = contact.reg_id if instance else None
+    key = f"{instance};{reg_id}" if reg_id is not None else uri.canonical
+    if len(key) > KEY_LIMIT or cleaned != text or len(contact.instance or "") > INSTANCE_LIMIT:
+        raise SipError(400, "Bad Contact")
+    return ContactRequest(
+        key=clean_text(key, KEY_LIMIT),
+        uri=text,
+        user=uri.user or "",
+        instance=instance,
+        reg_id=reg_id,
+        q=contact.q,
+        expires=contact.expires,
+    )
+
+
+def _leads_nowhere(uri: Uri, flow: Flow) -> bool:
+    """A Contact that no phone can have: the server itself (a call would chase its tail), or many at once.
+    Otherwise the host does not matter, because a binding is reached at the address its REGISTER came from."""
+    host = uri.host.strip("[]")
+    if (host, uri.port or 5060) == flow.local:
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255"
+
+
+def behind_nat(contact: Uri, remote: tuple[str, int]) -> bool:
+    """Whether the phone's own idea of its address differs from the one its packets come from."""
+    return contact.host.strip("[]").lower() != remote[0] or (contact.port or 5060) != remote[1]

@@ -1,0 +1,153 @@
+"""Which phones behind NAT are pinged, and when. Pure: time is an argument, nothing is sent from here.
+
+A home router forgets an unused UDP mapping after 30 seconds or more; a request from the server every 20 keeps it.
+Any answer counts, and so does anything else that comes from there. Pings are spread evenly: a phone is pinged a
+whole interval after it was last heard, and those loaded at a start are dealt over one interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from sipcore.ports import BindingId
+from sipcore.protocol.flow import Flow
+
+MISSES = 3
+"""Pings in a row without an answer that make a device "does not answer"."""
+
+SLICE = 0.1
+"""Seconds of one slot of the wheel: what is due together is sent together, so slots are short."""
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    id: BindingId
+    contact: str
+    flow: Flow
+    ends: float
+    heard: float
+    due: float
+    misses: int = 0
+    dead: bool = False
+    serial: int = 0
+    slot: int = 0
+
+
+class Ping(NamedTuple):
+    watched: Watched
+    serial: int
+
+
+class KeepAlive:
+    """Times in seconds of one clock throughout."""
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._by_id: dict[BindingId, Watched] = {}
+        self._by_remote: dict[tuple[str, int], dict[BindingId, Watched]] = {}
+        self._by_serial: dict[int, Watched] = {}
+        self._wheel: dict[int, dict[BindingId, Watched]] = {}
+        self._next_slot: int | None = None
+        self._serial = 0
+        self.died: list[BindingId] = []
+        self.revived: list[BindingId] = []
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def watch(self, id: BindingId, contact: str, flow: Flow, ends: float, now: float, first: float) -> None:
+        """Start or go on watching: ``ends`` is when the binding ends, ``first`` the time of its next ping."""
+        self.forget(id)
+        self._serial += 1
+        watched = Watched(id, contact, flow, ends, now, first, serial=self._serial)
+        self._by_id[id] = watched
+        self._by_remote.setdefault(flow.remote, {})[id] = watched
+        self._by_serial[watched.serial] = watched
+        self._place(watched)
+
+    def forget(self, id: BindingId) -> None:
+        watched = self._by_id.pop(id, None)
+        if watched is None:
+            return
+        self._wheel.get(watched.slot, {}).pop(id, None)
+        self._by_serial.pop(watched.serial, None)
+        there = self._by_remote[watched.flow.remote]
+        del there[id]
+        if not there:
+            del self._by_remote[watched.flow.remote]
+
+    def heard(self, remote: tuple[str, int], now: float) -> None:
+        """A datagram came from there: whoever lives there is alive, and its router remembers."""
+        there = self._by_remote.get(remote)
+        if there is not None:
+            for watched in there.values():
+                self._alive(watched, now)
+
+    def answered(self, serial: int, host: str, now: float) -> None:
+        """A response to a ping, from ``host``. The port may have changed on the way: any port counts."""
+        watched = self._by_serial.get(serial)
+        if watched is not None and watched.flow.remote[0] == host:
+            self._alive(watched, now)
+
+    def due(self, now: float) -> list[Ping]:
+        """Those to ping now. One that has just missed its third is put into ``died``."""
+        pings: list[Ping] = []
+        if self._next_slot is None:
+            return pings
+        last = int(now / SLICE)
+        if last - self._next_slot > len(self._wheel):
+            slots: Iterable[int] = sorted(slot for slot in self._wheel if slot <= last)
+        else:
+            slots = range(self._next_slot, last + 1)
+        self._next_slot = last + 1
+        for slot in slots:
+            for watched in list(self._wheel.pop(slot, {}).values()):
+                if watched.ends <= now:
+                    self.forget(watched.id)
+                elif watched.heard + self._interval > now + SLICE:
+                    watched.due = watched.heard + self._interval
+                    self._place(watched)
+                else:
+                    if watched.misses >= MISSES and not watched.dead:
+                        watched.dead = True
+                        self.died.append(watched.id)
+                    watched.misses += 1
+                    watched.due = now + self._interval
+                    self._place(watched)
+                    pings.append(Ping(watched, watched.serial))
+        return pings
+
+    def next_due(self) -> float | None:
+        """When :meth:`due` is next worth calling, or None when nobody is watched."""
+        return (self._next_slot + 1) * SLICE if self._by_id and self._next_slot is not None else None
+
+    def slice(self, share: float) -> list[BindingId]:
+        """The next ``share`` (0 to 1) of those watched, each in its turn: to be compared with what is stored,
+        because an administrator may have removed a binding without telling us."""
+        count = min(len(self._by_id), max(1, int(len(self._by_id) * share)))
+        chosen = []
+        for id in list(islice(self._by_id, count)):
+            watched = self._by_id.pop(id)
+            self._by_id[id] = watched  # to the end of the queue
+            chosen.append(id)
+        return chosen
+
+    def _alive(self, watched: Watched, now: float) -> None:
+        watched.heard = now
+        watched.misses = 0
+        if watched.dead:
+            watched.dead = False
+            self.revived.append(watched.id)
+
+    def _place(self, watched: Watched) -> None:
+        slot = int(watched.due / SLICE)
+        if self._next_slot is None:
+            self._next_slot = slot
+        elif slot < self._next_slot:
+            if not self._wheel:
+                self._next_slot = slot
+            slot = max(slot, self._next_slot)
+        watched.slot = slot
+        self._wheel.setdefault(slot, {})[watched.id] = watched

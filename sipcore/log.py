@@ -1,0 +1,141 @@
+"""The SIP log: one line a message, ``[SIP]`` first, to stderr.
+
+A line is formatted once into a bounded buffer; a thread writes the buffer once a drain. So a terminal or a
+journal that blocks never stops a phone call; what had to be dropped is counted and said. A text from the network
+cannot forge a line: everything that does not print is escaped. Lines are in English, because people search the
+net for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from enum import IntEnum
+
+BUFFER_LINES = 20_000
+STRANGER_LINES = 50
+"""Lines a second about senders that never registered, before they are summed up."""
+
+
+class Level(IntEnum):
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+class SipLog:
+    """``fd``: the file descriptor to write to. ``style``: "text" or "json"."""
+
+    def __init__(self, fd: int = 2, style: str = "text", level: Level = Level.INFO) -> None:
+        self._fd = fd
+        self._json = style == "json"
+        self.level = level
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._second = -1
+        self._stamp = ""
+        self._stranger_second = -1
+        self._stranger_lines = 0
+        self._stranger_left_out = 0
+        self._ready = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def info(self, text: str) -> None:
+        if self.level <= Level.INFO:
+            self._add("INFO", text)
+
+    def debug(self, text: str) -> None:
+        if self.level <= Level.DEBUG:
+            self._add("DEBUG", text)
+
+    def warning(self, text: str) -> None:
+        if self.level <= Level.WARNING:
+            self._add("WARNING", text)
+
+    def error(self, text: str) -> None:
+        self._add("ERROR", text)
+
+    def stranger(self) -> bool:
+        """Whether a line about an unknown sender may be written now. Those left out are summed into one line."""
+        second = int(time.time())
+        if second != self._stranger_second:
+            self.sum_up()
+            self._stranger_second = second
+            self._stranger_lines = 0
+        self._stranger_lines += 1
+        if self._stranger_lines > STRANGER_LINES:
+            self._stranger_left_out += 1
+            return False
+        return True
+
+    def sum_up(self) -> None:
+        """Say how many lines about unknown senders were left out since the last time."""
+        if self._stranger_left_out:
+            self.info(f"{self._stranger_left_out} more lines about unknown senders left out")
+            self._stranger_left_out = 0
+
+    def flush(self) -> None:
+        """Hand what has been collected to the writing thread; never waits."""
+        if self._lines:
+            self._ready.set()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Write what is left, at most ``timeout`` seconds."""
+        self._closing = True
+        self._ready.set()
+        self._thread.join(timeout)
+
+    def _add(self, level: str, text: str) -> None:
+        lines = self._lines
+        if len(lines) >= BUFFER_LINES:
+            self._dropped += 1
+            return
+        if not text.isprintable():
+            text = _escaped(text)
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        milliseconds = int((now - second) * 1000)
+        if self._json:
+            record = {"time": f"{self._stamp}.{milliseconds:03d}", "level": level, "logger": "sip", "message": text}
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            lines.append(f"{self._stamp},{milliseconds:03d} {level} [SIP] {text}\n")
+
+    def _write(self) -> None:
+        lines = self._lines
+        while True:
+            self._ready.wait()
+            self._ready.clear()
+            chunk = []
+            while lines and len(chunk) < 1000:
+                chunk.append(lines.popleft())
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                self._add("WARNING", f"{dropped} log lines were dropped because the log could not be written in time")
+            if chunk:
+                self._write_out("".join(chunk).encode("utf-8", "backslashreplace"))
+            if lines:
+                self._ready.set()
+            elif self._closing:
+                return
+
+    def _write_out(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                time.sleep(0.05)
+            except OSError:
+                return  # nobody reads the log any more; calls go on
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

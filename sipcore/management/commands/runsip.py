@@ -1,0 +1,211 @@
+"""``manage.py runsip``: the composition root, the one file where the engine meets the database."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.utils.translation import gettext as _
+
+from extensions.directory import DjangoDirectory
+from pbx.system.heartbeat import beat
+from pbx.system.identity import current_realm
+from pbx.system.port_owner import udp_port_owner
+from pbx.system.server_address import own_address, sip_domain
+from sipcore import systemd
+from sipcore.batch import RegistrationBatch
+from sipcore.chores import Chores
+from sipcore.clock import Clock
+from sipcore.core import Core, Settings
+from sipcore.log import Level, SipLog
+from sipcore.protocol.digest import ALGORITHMS
+from sipcore.registrar import Policy
+from sipcore.server import Address, CannotListen, Server
+from sipcore.store import Store
+
+SQLITE_BREATHER = 0.002
+"""Seconds the store's thread pauses after a commit on SQLite, which has one writer for all processes."""
+
+
+class Command(BaseCommand):
+    help = _("Run the SIP server: phones register here.")
+
+    def add_arguments(self, parser):
+        parser.add_argument("--host", default=settings.SIP_HOST, help=_("address to listen on (SIP_HOST)"))
+        parser.add_argument("--port", type=int, default=settings.SIP_PORT, help=_("UDP port to listen on (SIP_PORT)"))
+        parser.add_argument("--domain", default=None, help=_("what phones have as their server (SIP_DOMAIN)"))
+
+    def handle(self, *args, host: str, port: int, domain: str | None, verbosity: int, **options):
+        if not 0 <= port <= 65535:
+            raise CommandError(_("%(port)s is not a port: choose one from 1 to 65535.") % {"port": port})
+        log = SipLog(sys.stderr.fileno(), settings.LOG_FORMAT, Level.DEBUG if verbosity > 1 else Level.INFO)
+        try:
+            realm = self._realm()
+            process = SipServerProcess(realm, domain or sip_domain(), log)
+            process.server.open(self._addresses(host, port))
+            asyncio.run(process.run())
+        except CannotListen as error:
+            raise CommandError(self._why_not(error)) from None
+        finally:
+            log.close()
+
+    def _realm(self) -> str:
+        try:
+            return current_realm()
+        except DatabaseError as error:
+            raise CommandError(
+                _("The database cannot be read (%(kind)s). Is it running, and was `manage.py migrate` done?")
+                % {"kind": type(error).__name__}
+            ) from None
+
+    def _addresses(self, host: str, port: int) -> list[Address]:
+        """Comma-separated. ``0.0.0.0`` means every address of the machine, those of IPv6 too where it has any."""
+        hosts = [part.strip().strip("[]") for part in host.split(",") if part.strip()]
+        for part in hosts:
+            try:
+                ipaddress.ip_address(part)
+            except ValueError:
+                raise CommandError(
+                    _("SIP_HOST must be an address of this machine, or 0.0.0.0 for all of them, not “%(host)s”.")
+                    % {"host": part}
+                ) from None
+        if "0.0.0.0" in hosts and "::" not in hosts and _has_ipv6():
+            hosts.append("::")
+        return [(part, port) for part in hosts]
+
+    def _why_not(self, error: CannotListen) -> str:
+        (host, port), reason = error.address, error.reason
+        names = {"host": host, "port": port}
+        if reason == errno.EADDRINUSE:
+            owner = udp_port_owner(port)
+            if owner is None:
+                return _("Port %(port)s/udp is taken by another program. Stop it, or set SIP_PORT in .env.") % names
+            names |= {"name": owner.name, "pid": owner.pid}
+            return _(
+                "Port %(port)s/udp is taken by %(name)s (process %(pid)s). Stop it with `kill %(pid)s`, "
+                "or set another SIP_PORT in .env."
+            ) % names
+        if reason == errno.EADDRNOTAVAIL:
+            return _("This machine has no address %(host)s. Set SIP_HOST=0.0.0.0 in .env.") % names
+        if reason in (errno.EACCES, errno.EPERM):
+            return _("Port %(port)s needs root. Set SIP_PORT to 5060 or another port above 1023 in .env.") % names
+        return _("Cannot listen on %(host)s port %(port)s: %(reason)s.") % (names | {"reason": os.strerror(reason)})
+
+
+class SipServerProcess:
+    """Wires one worker together."""
+
+    def __init__(self, realm: str, domain: str, log: SipLog) -> None:
+        node, worker = settings.SIP_NODE, 0
+        self._log, self._node, self._worker, self._domain = log, node, worker, domain
+        self._started = datetime.now(UTC)
+        self._listening = ""
+        clock = Clock()
+        directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS)
+        policy = Policy(
+            settings.SIP_MIN_EXPIRES, settings.SIP_MAX_EXPIRES, settings.SIP_DEFAULT_EXPIRES, node, worker
+        )
+        # A number that does not exist is computed against these, made anew at each start.
+        decoys = {algorithm: secrets.token_hex(16 if algorithm == "MD5" else 32) for algorithm in ALGORITHMS}
+        core = Core(
+            Settings(
+                realm=realm,
+                domains=_domains(domain),
+                algorithms=tuple(settings.SIP_DIGEST_ALGORITHMS),
+                key=hmac.digest(settings.SECRET_KEY.encode(), b"pbx.sip", "sha256"),
+                node=_token(node),
+                worker=worker,
+                nonce_lifetime=settings.SIP_NONCE_LIFETIME,
+                store_wait=settings.SIP_STORE_WAIT,
+                keepalive_interval=settings.SIP_KEEPALIVE_INTERVAL,
+                trusted_proxies=_in_networks(settings.SIP_TRUSTED_PROXIES),
+            ),
+            log,
+            clock,
+        )
+        self.server = Server(core, log, every_second=lambda: chores.every_second(), ready=self._ready)
+        self._store = core.store = Store(
+            RegistrationBatch(directory, policy, decoys, clock.wall),
+            self.server.completed,
+            self._broken,
+            settings.SIP_INBOX_LIMIT,
+            breather=SQLITE_BREATHER if connection.vendor == "sqlite" else 0.0,
+        )
+        chores = self._chores = Chores(core, self._store, directory, clock, log, self._beat, self.server.in_loop)
+
+    async def run(self) -> None:
+        connection.close()  # from here on only the store's thread talks to the database
+        self._store.start()
+        await self.server.run()
+        systemd.notify("STOPPING=1")
+        self._store.stop(1.0)
+        self._log.info("Stopped")
+
+    def _ready(self, addresses: list[Address]) -> None:
+        self._listening = ", ".join(f"udp [{h}]:{p}" if ":" in h else f"udp {h}:{p}" for h, p in addresses)
+        self._log.info(f"Listening on {self._listening}, domain {self._domain}")
+        self._chores.started()
+        systemd.notify(f"READY=1\nSTATUS=Listening on {self._listening}")
+
+    def _beat(self, wall: float) -> None:
+        now = datetime.fromtimestamp(wall, UTC)
+        try:
+            beat(self._node, self._worker, os.getpid(), self._listening, self._started, now)
+        except DatabaseError:
+            connection.close()  # a missing beat is what the heartbeat is there to tell
+
+    def _broken(self, error: BaseException) -> None:
+        # The traceback without the exception's own text: database errors quote the values they refuse.
+        nameless = RuntimeError(type(error).__name__)
+        logging.getLogger("sipcore").error(
+            "A batch failed", exc_info=(RuntimeError, nameless, error.__traceback__)
+        )
+
+
+def _domains(domain: str) -> frozenset[str]:
+    """All names under which phones may know us, as they are compared: lower case, no brackets."""
+    ours = {domain, *settings.SIP_ALIASES, settings.EXTERNAL_IP, own_address(), "localhost"}
+    return frozenset(name.lower().strip("[]").rstrip(".") for name in ours if name)
+
+
+def _in_networks(texts: list[str]) -> Callable[[str], bool]:
+    networks = [ipaddress.ip_network(text, strict=False) for text in texts]
+
+    def among(host: str) -> bool:
+        if not networks:
+            return False
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in networks)
+
+    return among
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _token(text: str) -> str:
+    """For use inside a branch: letters, digits and hyphens."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in text)
+

@@ -1,0 +1,160 @@
+"""The one thread that owns the database connection.
+
+Whatever arrived while it was busy is its next batch: no timer and no size to tune, no delay when idle, the
+largest batches under load. The waiting list is bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sipcore.ports import StoreUnavailable
+from sipcore.registrar import Busy, Decision, Registration
+
+BATCH_LIMIT = 500
+"""Requests in one transaction: it bounds how long the database's locks are held, not how much is taken on."""
+
+RETRY_PAUSE = 0.2
+"""Seconds between two tries while the store is away."""
+
+
+BUSY_PAUSE = 0.02
+"""Seconds before asking again for an extension that an administrator is saving."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A REGISTER on its way through the store. ``abandoned``: already answered with 503."""
+
+    asked: Registration
+    transaction: Any
+    request: Any
+    arrived: float
+    abandoned: bool = False
+    decision: Decision | None = field(default=None)
+
+
+class Store:
+    """``work`` turns a list of registrations into their decisions and may raise
+    :class:`~sipcore.ports.StoreUnavailable`; ``done`` is called in the thread with the jobs decided; ``broken``
+    with an exception nobody expected (those jobs are left to their time-out, so the phone gets 503)."""
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Registration]], list[Decision]],
+        done: Callable[[list[Job]], None],
+        broken: Callable[[BaseException], None],
+        limit: int,
+        breather: float = 0.0,
+    ) -> None:
+        self._work, self._done, self._broken = work, done, broken
+        self._limit = limit
+        self._breather = breather
+        self._jobs: deque[Job] = deque()
+        self._chores: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._in_hand = 0
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self.available = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Requests accepted and not yet decided."""
+        return len(self._jobs) + self._in_hand
+
+    @property
+    def has_room(self) -> bool:
+        """False when the waiting list is full: a request must be refused with 503 at once."""
+        return len(self._jobs) < self._limit
+
+    def submit(self, job: Job) -> None:
+        with self._wake:
+            self._jobs.append(job)
+            self._wake.notify()
+
+    def call(self, chore: Callable[[], None]) -> None:
+        """Run something else on the connection, between two batches. Its exceptions go to ``broken``; a store
+        that is away makes it be tried again later, so it must be something that can be done twice."""
+        with self._wake:
+            self._chores.append(chore)
+            self._wake.notify()
+
+    def stop(self, timeout: float) -> None:
+        """Let the thread finish what it has in hand; at most ``timeout`` seconds."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._jobs and not self._chores:
+                    if self._stopping:
+                        return
+                    self._wake.wait()
+                batch = []
+                while self._jobs and len(batch) < BATCH_LIMIT:
+                    job = self._jobs.popleft()
+                    if not job.abandoned:
+                        batch.append(job)
+                self._in_hand = len(batch)
+                chore = self._chores.popleft() if self._chores else None
+            if batch:
+                self._settle(batch)
+            if chore is not None:
+                self._do(chore)
+
+    def _settle(self, batch: list[Job]) -> None:
+        try:
+            decisions = self._work([job.asked for job in batch])
+        except StoreUnavailable:
+            self.available = False
+            with self._wake:
+                self._jobs.extendleft(reversed(batch))
+                self._in_hand = 0
+                if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
+                    self._jobs.clear()  # the core answers what is left with 503
+            return
+        except Exception as error:  # a bug of ours must cost these requests and not the thread
+            self._broken(error)
+            self._in_hand = 0
+            return
+        self.available = True
+        decided, busy = [], []
+        for job, decision in zip(batch, decisions, strict=True):
+            job.decision = decision
+            (busy if isinstance(decision, Busy) else decided).append(job)
+        if busy:
+            with self._wake:
+                self._jobs.extendleft(reversed(busy))
+        self._done(decided)
+        self._in_hand = 0
+        if busy and not decided:
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping, BUSY_PAUSE)
+        elif self._breather:
+            # SQLite has one writer: without a pause, back-to-back batches starve the web's writes.
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping, self._breather)
+
+    def _do(self, chore: Callable[[], None]) -> None:
+        try:
+            chore()
+        except StoreUnavailable:
+            self.available = False
+            with self._wake:
+                self._chores.append(chore)
+                if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
+                    self._chores.clear()
+        except Exception as error:
+            self._broken(error)
+        else:
+            self.available = True
