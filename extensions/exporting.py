@@ -16,7 +16,8 @@ def write_extensions(output: TextIO) -> int:
     writer = csv.writer(output, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     count = 0
-    for count, extension in enumerate(Extension.objects.order_by("number").iterator(chunk_size=2000), start=1):
+    for extension in Extension.objects.order_by("number").iterator(chunk_size=2000):
+        count += 1
         writer.writerow([
             harmless_cell(extension.number),
             harmless_cell(extension.display_name),

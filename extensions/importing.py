@@ -48,14 +48,8 @@ class Plan:
     without_credential: list[str] = field(default_factory=list)  # numbers that no phone will be able to use
     weak: list[str] = field(default_factory=list)  # numbers whose password is accepted but weak
     generated: list[str] = field(default_factory=list)  # numbers whose password was generated
-
-    @property
-    def created(self) -> int:
-        return sum(change.extension.pk is None for change in self.changes)
-
-    @property
-    def updated(self) -> int:
-        return len(self.changes) - self.created
+    created: int = 0
+    updated: int = 0
 
 
 def plan_import(columns: Collection[str], rows: Iterable[TableRow], *, update: bool, generate: bool) -> Plan:
@@ -139,6 +133,10 @@ def _complete(plan: Plan, change: Change, *, generate: bool) -> None:
     elif change.raw is not None and password_warning(change.raw):
         plan.weak.append(number)
     plan.changes.append(change)
+    if extension.pk is None:
+        plan.created += 1
+    else:
+        plan.updated += 1
 
 
 def _set_fields(extension: Extension, cells: dict[str, str]):
