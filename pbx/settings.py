@@ -141,7 +141,6 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = VAR_DIR / "static"
 WHITENOISE_USE_FINDERS = True  # nothing has to be collected before the first start
 
 TEST_RUNNER = "pbx.testing.PbxTestRunner"

@@ -1,0 +1,21 @@
+import sys
+
+from django.core.management.base import BaseCommand
+from django.utils.translation import gettext_lazy
+
+from pbx.startup.greeting import next_steps
+from pbx.startup.preparation import make_first_login, prepare_database
+from pbx.startup.refusal import Refusal
+
+
+class Command(BaseCommand):
+    help = gettext_lazy("Makes the database ready; on the first run also an administrator and the extension 1001.")
+
+    def handle(self, *args, **options):
+        try:
+            prepare_database()
+            login = make_first_login()
+        except Refusal as refusal:
+            sys.exit(str(refusal))
+        if login is not None:
+            self.stdout.write(next_steps(login, self.stdout.isatty()))

@@ -1,0 +1,16 @@
+import os
+import sys
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.utils.translation import gettext_lazy as _
+
+
+class Command(BaseCommand):
+    help = _("Runs the web pages (gunicorn) on WEB_HOST and WEB_PORT.")
+
+    def handle(self, *args, **options):
+        sys.stdout.flush()
+        os.chdir(settings.BASE_DIR)
+        # The same process goes on: a service manager sees one, and signals reach it.
+        os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "python:pbx.web_server"])

@@ -1,0 +1,37 @@
+import sys
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.utils.translation import gettext_lazy
+
+from pbx.startup.greeting import admin_address, next_steps
+from pbx.startup.instance import take_instance_lock
+from pbx.startup.ports import check_sip_port, check_web_port, is_listening
+from pbx.startup.preparation import make_first_login, prepare_database
+from pbx.startup.refusal import Refusal
+from pbx.startup.supervisor import Child, Supervisor
+from pbx.web_server import answers
+
+
+class Command(BaseCommand):
+    help = gettext_lazy("Prepares everything on the first run and runs the whole PBX until Ctrl-C.")
+
+    def handle(self, *args, **options):
+        try:
+            lock = take_instance_lock(settings.VAR_DIR / "start.lock", admin_address())
+            check_sip_port(settings.SIP_HOST, settings.SIP_PORT)
+            check_web_port(settings.WEB_HOST, settings.WEB_PORT)
+            prepare_database()
+            login = make_first_login()
+        except Refusal as refusal:
+            sys.exit(str(refusal))
+        text = next_steps(login, self.stdout.isatty())
+        manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+        supervisor = Supervisor(
+            [Child("sip", [*manage, "runsip"]), Child("web", [*manage, "runweb"])],
+            ready=lambda: is_listening("udp", settings.SIP_PORT) and answers(1.0),
+            on_ready=lambda: self.stdout.write(text),
+        )
+        with lock:
+            status = supervisor.run()
+        sys.exit(status)

@@ -1,0 +1,105 @@
+"""Are the ports free, and if not, who has them?"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from pathlib import Path
+
+from django.utils.translation import gettext as _
+
+from pbx.startup.refusal import Refusal
+
+PATIENCE = 2.0  # seconds; the processes of a start that was just killed need a moment to end
+
+
+def check_sip_port(host: str, port: int) -> None:
+    """:raises Refusal: when the SIP process could not listen there."""
+    fault = _fault(socket.SOCK_DGRAM, host, port)
+    if fault is None:
+        return
+    if fault == errno.EADDRINUSE:
+        raise Refusal(
+            _("UDP port %(port)d is already used by %(program)s: stop that program and run the same command again.")
+            % {"port": port, "program": holder("udp", port)}
+        )
+    if fault == errno.EACCES:
+        raise Refusal(_("UDP port %(port)d is only for root: set SIP_PORT=5060 in .env.") % {"port": port})
+    raise Refusal(
+        _("SIP_HOST=%(host)s is not an address of this machine: set SIP_HOST=0.0.0.0 in .env.") % {"host": host}
+    )
+
+
+def check_web_port(host: str, port: int) -> None:
+    """:raises Refusal: when the web process could not listen there."""
+    fault = _fault(socket.SOCK_STREAM, host, port)
+    if fault is None:
+        return
+    if fault == errno.EADDRINUSE:
+        raise Refusal(
+            _("TCP port %(port)d is already used by %(program)s: set another WEB_PORT in .env, such as %(other)d.")
+            % {"port": port, "program": holder("tcp", port), "other": port + 1 if port < 65535 else 8000}
+        )
+    if fault == errno.EACCES:
+        raise Refusal(_("TCP port %(port)d is only for root: set WEB_PORT=8000 in .env.") % {"port": port})
+    raise Refusal(
+        _("WEB_HOST=%(host)s is not an address of this machine: set WEB_HOST=127.0.0.1 in .env.") % {"host": host}
+    )
+
+
+def _fault(kind: socket.SocketKind, host: str, port: int) -> int | None:
+    """The errno of a try to bind, None when it works. A port in use gets ``PATIENCE`` seconds to become free."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            family, _kind, _protocol, _name, address = socket.getaddrinfo(
+                host, port, type=kind, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+            )[0]
+            with socket.socket(family, kind) as probe:
+                if kind == socket.SOCK_STREAM:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended
+                probe.bind(address)
+                if kind == socket.SOCK_STREAM:
+                    probe.listen(1)
+            return None
+        except socket.gaierror:
+            return errno.EADDRNOTAVAIL
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                return error.errno or errno.EADDRNOTAVAIL
+        time.sleep(0.1)
+
+
+def holder(protocol: str, port: int) -> str:
+    """The program that has the port, as far as this user may see it: ``asterisk (process 812)``."""
+    inodes = {inode for table in (protocol, protocol + "6") for inode in _listening_inodes(table, port)}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [os.readlink(entry) for entry in (process / "fd").iterdir()]
+            if any(link == f"socket:[{inode}]" for link in links for inode in inodes):
+                return _("%(name)s (process %(pid)s)") % {
+                    "name": (process / "comm").read_text("utf-8", errors="replace").strip(),
+                    "pid": process.name,
+                }
+        except OSError:
+            continue
+    return _("another program")
+
+
+def is_listening(protocol: str, port: int) -> bool:
+    """Whether some process has the port, as far as this system tells (Linux does)."""
+    return not Path("/proc/net", protocol).exists() or any(
+        _listening_inodes(table, port) for table in (protocol, protocol + "6")
+    )
+
+
+def _listening_inodes(table: str, port: int) -> list[str]:
+    try:
+        lines = Path("/proc/net", table).read_text("ascii").splitlines()[1:]
+    except OSError:
+        return []
+    rows = [line.split() for line in lines]
+    listening = ("0A", "07")  # TCP_LISTEN; what an unconnected UDP socket shows
+    return [row[9] for row in rows if row[3] in listening and int(row[1].rpartition(":")[2], 16) == port]
