@@ -1,0 +1,190 @@
+"""baresip as a real process without screen or sound card, driven through its ``ctrl_tcp`` module."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support import wire
+from tests.support.processes import PATIENCE, DeadlinePassed, Program, free_port, scratch_directory, wait_until
+from tests.support.programs import require_program
+
+CONFIGURATION = """sip_listen 127.0.0.1:{sip_port}
+module_path {modules}
+module g711.so
+module aubridge.so
+module_tmp uuid.so
+module_tmp account.so
+module_app contact.so
+module_app menu.so
+module_app ctrl_tcp.so
+{more}
+ctrl_tcp_listen 127.0.0.1:{control_port}
+audio_player aubridge,nil
+audio_source aubridge,nil
+audio_alert aubridge,nil
+"""
+
+
+class Baresip:
+    """One baresip with one account. It starts registering as soon as it is made.
+
+    ``server`` is where it sends, ``domain`` what stands in its SIP address (the server's address and port when None,
+    as a person types who has no domain)."""
+
+    def __init__(
+        self, server: tuple[str, int], number: str, password: str, *, domain: str | None = None, expires: int = 60,
+        modules: tuple[str, ...] = (),
+    ) -> None:
+        program = require_program("baresip", "baresip-core")
+        self.number, self.expires, self.server, self.domain = number, expires, server, domain
+        self.directory = scratch_directory("baresip")
+        # It takes port N for UDP and TCP, and N+1 for TLS.
+        self.sip_port = free_port(span=2)
+        self.control_port = free_port()
+        places = [Path("/usr/lib/baresip/modules"), *Path("/usr/lib").glob("*/baresip/modules")]
+        (self.directory / "config").write_text(CONFIGURATION.format(
+            sip_port=self.sip_port, control_port=self.control_port,
+            modules=next(place for place in places if place.is_dir()),
+            more="\n".join(f"module_app {module}.so" for module in modules),
+        ))
+        # The account is typed in below: events of before the control connection would be lost.
+        (self.directory / "accounts").touch()
+        (self.directory / "contacts").touch()
+        self.events: list[dict[str, Any]] = []
+        self._said: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        self.program = Program(
+            [program, "-4", "-s", "-f", str(self.directory)], log_path=self.directory / "log", name="baresip"
+        )
+        try:
+            self._control = wait_until(self._connect, "baresip's control port")
+        except DeadlinePassed as late:
+            log = self.program.tail()
+            self.program.stop()
+            raise DeadlinePassed(f"{late}\n{log}") from None
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+        self.type_new_password(password)
+
+    def account(self, password: str) -> str:
+        """A line of baresip's accounts file."""
+        host, port = self.server
+        address = f"{self.number}@{self.domain or f'{host}:{port}'};transport=udp"
+        return f'<sip:{address}>;auth_pass={password};regint={self.expires};outbound="sip:{host}:{port};transport=udp"'
+
+    def __enter__(self) -> Baresip:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # --- its control port: netstrings with JSON -----------------------------------------------------------
+
+    def _connect(self) -> socket.socket | None:
+        if not self.program.running:
+            raise DeadlinePassed(f"baresip ended with {self.program.process.returncode}")
+        with contextlib.suppress(OSError):
+            return socket.create_connection(("127.0.0.1", self.control_port), 5)
+        return None
+
+    def _listen(self) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
+            self._control.settimeout(None)
+            while chunk := self._control.recv(65536):
+                data += chunk
+                while b":" in data:
+                    length, _, rest = data.partition(b":")
+                    if len(rest) <= int(length):
+                        break
+                    told = json.loads(rest[:int(length)])
+                    data = rest[int(length) + 1:]
+                    with self._changed:
+                        (self.events if told.get("event") else self._said).append(told)
+                        self._changed.notify_all()
+
+    def command(self, name: str, parameters: str = "") -> dict[str, Any]:
+        """Run a command of baresip's menu and return what it said."""
+        before = len(self._said)
+        text = json.dumps({"command": name, "params": parameters, "token": str(before)})
+        self._control.sendall(f"{len(text)}:{text},".encode())
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._said) > before, 10):
+                raise DeadlinePassed(f"baresip did not answer {name}:\n{self.program.tail()}")
+            return self._said[before]
+
+    def wait_event(self, kind: str, seconds: float = PATIENCE, after: int = 0) -> dict[str, Any]:
+        """The first event of a type, not counting the first ``after`` events of any type."""
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.events[after:] if event.get("type") == kind), None)
+
+        with self._changed:
+            if self._changed.wait_for(found, seconds):
+                return found() or {}
+        raise DeadlinePassed(
+            f"baresip {self.number}: no {kind} in {seconds:.0f} s, but {[one.get('type') for one in self.events]}:\n"
+            + self.program.tail(60)
+        )
+
+    # --- what a person does ------------------------------------------------------------------------------
+
+    def wait_registered(self, seconds: float = PATIENCE, after: int = 0) -> dict[str, Any]:
+        return self.wait_event("REGISTER_OK", seconds, after)
+
+    def wait_refused(self, seconds: float = PATIENCE, after: int = 0) -> dict[str, Any]:
+        """REGISTER_FAIL; its ``param`` is the reason, such as "403 Forbidden"."""
+        return self.wait_event("REGISTER_FAIL", seconds, after)
+
+    def switch_off_account(self) -> None:
+        """Deletes the account, which unregisters it."""
+        self.command("uadel", self.address)
+
+    def type_new_password(self, password: str) -> None:
+        """Makes the account with this password, which registers."""
+        self.command("uanew", self.account(password))
+
+    @property
+    def address(self) -> str:
+        return f"sip:{self.number}@{self.domain or f'{self.server[0]}:{self.server[1]}'}"
+
+    def quit(self) -> int:
+        """As a person closes it: it unregisters and ends. The exit status."""
+        with contextlib.suppress(OSError, DeadlinePassed):
+            self.command("quit")
+        return self.program.wait(PATIENCE)
+
+    # --- what was on the wire ----------------------------------------------------------------------------
+
+    @property
+    def registers(self) -> list[wire.Message]:
+        return wire.registers(self.program.log)
+
+    @property
+    def answers(self) -> list[int]:
+        return wire.answers(self.program.log)
+
+    def wait_silent(self, seconds: float = 2.0) -> None:
+        """Until it has sent no new REGISTER for ``seconds``: whatever burst there was is over."""
+        last, since = len(self.registers), time.monotonic()
+
+        def silent() -> bool:
+            nonlocal last, since
+            if len(self.registers) != last:
+                last, since = len(self.registers), time.monotonic()
+            return time.monotonic() - since > seconds
+
+        wait_until(silent, "baresip to stop sending REGISTER", PATIENCE, pause=0.1)
+
+    def stop(self) -> None:
+        self.program.stop()
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+        self._reader.join(5)

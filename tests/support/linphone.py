@@ -1,0 +1,106 @@
+"""linphonec (liblinphone 5) as a real process without screen or sound card, driven by typing at it."""
+
+from __future__ import annotations
+
+import os
+
+from tests.support import wire
+from tests.support.processes import PATIENCE, DeadlinePassed, Program, free_port, scratch_directory, wait_until
+from tests.support.programs import require_program
+
+CONFIGURATION = """[sip]
+sip_port={sip_port}
+sip_tcp_port=0
+sip_tls_port=0
+use_ipv6=0
+default_proxy=0
+register_only_when_network_is_up=0
+[net]
+firewall_policy=0
+dns_srv_enabled=0
+[proxy_0]
+reg_proxy=<sip:{host}:{port};transport=udp>
+reg_identity=sip:{number}@{domain}
+reg_expires={expires}
+reg_sendregister=1
+publish=0
+[auth_info_0]
+username={number}
+passwd={password}
+"""
+
+
+class Linphone:
+    """One linphonec with one account. It starts registering as soon as it is made. It is given the server's address,
+    so that it never asks a DNS server (it waits up to 10 s for a dead one)."""
+
+    def __init__(
+        self, server: tuple[str, int], number: str, password: str, *, domain: str, expires: int = 60
+    ) -> None:
+        program = require_program("linphonec", "linphone-cli")
+        self.server, self.number, self.domain = server, number, domain
+        self.directory = scratch_directory("linphone")
+        # Without this directory it cannot open its databases and ends.
+        (self.directory / ".local" / "share" / "linphone").mkdir(parents=True)
+        (self.directory / "rc").write_text(CONFIGURATION.format(
+            sip_port=free_port(), host=server[0], port=server[1], number=number, domain=domain, expires=expires,
+            password=password,
+        ))
+        self._log = self.directory / "wire"
+        self.program = Program(
+            [program, "-c", "rc", "-d", "6", "-l", str(self._log)], log_path=self.directory / "log",
+            cwd=self.directory, name="linphonec",
+            env={"HOME": str(self.directory), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
+        )
+
+    def __enter__(self) -> Linphone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    @property
+    def registers(self) -> list[wire.Message]:
+        return wire.registers(self.log)
+
+    @property
+    def answers(self) -> list[int]:
+        return wire.answers(self.log)
+
+    def state(self) -> str:
+        """What ``status register`` says: "registered, identity=..." or "registered=0" or another."""
+        mark = self.program.mark()
+        self.program.say("status register")
+        return self.program.wait_for(r"^(?:linphonec> )?(registered\S.*|.*registered.*)$", after=mark)[1]
+
+    def wait_registered(self, seconds: float = PATIENCE) -> None:
+        self._wait_state("registered, identity=", seconds)
+
+    def wait_not_registered(self, seconds: float = PATIENCE) -> None:
+        self._wait_state("registered=0", seconds)
+
+    def _wait_state(self, words: str, seconds: float) -> None:
+        try:
+            wait_until(lambda: words in self.state(), f"linphonec to say {words!r}", seconds, pause=0.2)
+        except DeadlinePassed as late:
+            raise DeadlinePassed(f"{late}\n{self.program.tail()}\n{self.log[-4000:]}") from None
+
+    def wait_answer(self, status: int, seconds: float = PATIENCE, count: int = 1) -> None:
+        """Until ``count`` answers with this status came to its REGISTERs."""
+        wait_until(
+            lambda: self.answers.count(status) >= count, f"linphonec to get {status}; it got {self.answers}", seconds
+        )
+
+    def unregister(self) -> None:
+        self.program.say("unregister")
+
+    def quit(self) -> int:
+        self.program.say("quit")
+        return self.program.wait(PATIENCE)
+
+    def stop(self) -> None:
+        self.program.stop()
