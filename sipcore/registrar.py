@@ -161,7 +161,7 @@ def register(
             continue
         changed[contact.key] = _bound(contact, asked, account, known, expires, policy, now)
 
-    for moved in _moved_away(asked, living, changed):
+    for moved in _moved_away(asked, living, changed, now):
         changed[moved.key] = _ended(moved, asked, now)
 
     current = {**living, **changed}
@@ -252,14 +252,16 @@ def _ended(binding: Binding, asked: Registration, now: float) -> Binding:
     )
 
 
-def _moved_away(asked: Registration, living: dict[str, Binding], changed: dict[str, Binding]) -> list[Binding]:
+def _moved_away(
+    asked: Registration, living: dict[str, Binding], changed: dict[str, Binding], now: float
+) -> list[Binding]:
     """The old addresses of a phone that registers from a new one: the same instance without reg-id, or, without
     an instance, a newer CSeq of the same Call-ID with the same user in the Contact (a phone that learnt its
     public address, or went from Wi-Fi to mobile data). So one phone never piles up."""
     assert asked.contacts is not None
-    if len(asked.contacts) != 1 or asked.contacts[0].key not in changed:
-        return []
     contact = asked.contacts[0]
+    if len(asked.contacts) != 1 or contact.key not in changed or changed[contact.key].expires_at <= now:
+        return []  # several devices at once, or one that signs off
     if contact.instance and contact.reg_id is not None:
         return []
     gone = []

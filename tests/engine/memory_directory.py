@@ -1,0 +1,91 @@
+"""A Directory that is a dictionary, with the failures of a database at the press of a button."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
+from sipcore.protocol.digest import ALGORITHMS, make_ha1
+
+REALM = "pbx.test"
+
+
+class MemoryDirectory:
+    def __init__(self) -> None:
+        self.by_number: dict[str, Account] = {}
+        self.rows: dict[BindingId, Binding] = {}
+        self.away = False
+        self.locked: set[int] = set()
+        self.refuse = lambda binding: False
+        self.calls: list[str] = []
+
+    def add(self, number: str, password: str = "secret", **fields) -> Account:
+        ha1 = {algorithm: make_ha1(algorithm, number, REALM, password) for algorithm in ALGORITHMS}
+        account = Account(len(self.by_number) + 1, number, True, 5, ha1, False)
+        for name, value in fields.items():
+            setattr(account, name, value)
+        self.by_number[number] = account
+        return account
+
+    def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
+        self._call("accounts")
+        return {name: copy.deepcopy(self.by_number[name]) for name in usernames if name in self.by_number}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        before = copy.deepcopy(self.rows)
+        try:
+            yield
+        except BaseException:
+            self.rows = before
+            raise
+        self._call("commit")
+
+    def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
+        self._call("lock")
+        ids = {account.id for account in self.by_number.values() if account.enabled}
+        return (set(account_ids) & ids) - self.locked
+
+    def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
+        self._call("bindings")
+        found: dict[int, list[Binding]] = {}
+        for binding in self.rows.values():
+            if binding.account_id in account_ids:
+                found.setdefault(binding.account_id, []).append(copy.copy(binding))
+        return found
+
+    def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
+        self._call("write")
+        assert [b.id for b in changed] == sorted(b.id for b in changed), "unsorted writers deadlock"
+        if any(self.refuse(binding) for binding in changed):
+            raise StoreRejected("DataError")
+        for id in removed:
+            self.rows.pop(id, None)
+        self.rows.update((binding.id, copy.copy(binding)) for binding in changed)
+
+    def living(self, node: str, now: float) -> Iterable[Binding]:
+        return [b for b in self.rows.values() if b.expires_at > now]
+
+    def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
+        return {id for id in ids if id in self.rows and self.rows[id].expires_at > now}
+
+    def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
+        for id in ids:
+            self.rows[id].unreachable_since = since
+
+    def shift_times(self, seconds: float) -> None:
+        for binding in self.rows.values():
+            binding.expires_at += seconds
+
+    def sweep(self, before: float, limit: int) -> int:
+        old = [id for id, binding in self.rows.items() if binding.expires_at < before][:limit]
+        for id in old:
+            del self.rows[id]
+        return len(old)
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.away:
+            raise StoreUnavailable("OperationalError")

@@ -1,0 +1,86 @@
+"""Who is pinged, and when it is said that a phone does not answer."""
+
+from __future__ import annotations
+
+from unittest import TestCase
+
+from sipcore.keepalive import MISSES, KeepAlive
+from sipcore.ports import BindingId
+from tests.engine.asking import flow
+
+INTERVAL = 20.0
+ID = BindingId(1, "k")
+
+
+class KeepAliveTests(TestCase):
+    def setUp(self):
+        self.keepalive = KeepAlive(INTERVAL)
+        self.flow = flow("203.0.113.9", 40001)
+        self.keepalive.watch(ID, "sip:1001@192.168.1.5", self.flow, ends=3600.0, now=0.0, first=INTERVAL)
+
+    def pings(self, start, end, answer=False):
+        """The times of the pings sent from ``start`` to ``end``, looking every 100 ms as the server does."""
+        times = []
+        for tenth in range(int(start * 10), int(end * 10)):
+            now = tenth / 10
+            for ping in self.keepalive.due(now):
+                times.append(now)
+                if answer:
+                    self.keepalive.answered(ping.serial, "203.0.113.9", now)
+        return times
+
+    def test_a_silent_phone_is_pinged_every_interval(self):
+        times = self.pings(0, 101, answer=True)
+        self.assertEqual(len(times), 5)
+        for time, wanted in zip(times, (20, 40, 60, 80, 100), strict=True):
+            self.assertAlmostEqual(time, wanted, delta=0.5)
+
+    def test_one_that_is_heard_is_not_pinged(self):
+        for second in range(0, 100, 10):
+            self.assertEqual(self.pings(second, second + 10), [])
+            self.keepalive.heard(self.flow.remote, second + 10)
+
+    def test_three_unanswered_pings_make_it_unreachable_once(self):
+        self.pings(0, INTERVAL * (MISSES + 1) - 1)
+        self.assertEqual(self.keepalive.died, [])
+        self.pings(INTERVAL * (MISSES + 1) - 1, INTERVAL * (MISSES + 4))
+        self.assertEqual(self.keepalive.died, [ID])
+
+    def test_any_packet_revives_it(self):
+        self.pings(0, INTERVAL * 5)
+        self.keepalive.heard(self.flow.remote, INTERVAL * 5)
+        self.assertEqual(self.keepalive.revived, [ID])
+
+    def test_an_answer_from_another_address_does_not_count(self):
+        now = 0.0
+        while not (pings := self.keepalive.due(now)):
+            now += 0.1
+        self.keepalive.answered(pings[0].serial, "198.51.100.1", now)
+        self.pings(now + 0.1, INTERVAL * (MISSES + 2))
+        self.assertEqual(self.keepalive.died, [ID])
+
+    def test_it_ends_with_the_binding_and_when_forgotten(self):
+        self.keepalive.watch(ID, "sip:x@y", self.flow, ends=30.0, now=0.0, first=INTERVAL)
+        self.assertEqual(len(self.pings(0, 100)), 1)
+        self.assertEqual(len(self.keepalive), 0)
+        self.keepalive.watch(ID, "sip:x@y", self.flow, ends=300.0, now=100.0, first=110.0)
+        self.keepalive.forget(ID)
+        self.assertEqual(self.pings(100, 200), [])
+
+    def test_a_long_pause_of_the_process_loses_nobody(self):
+        self.assertEqual(len(self.keepalive.due(500.0)), 1)
+        self.assertEqual(len(self.pings(500.1, 521)), 1)
+
+    def test_two_phones_behind_one_address_are_both_heard_only_by_their_own_port(self):
+        other = flow("203.0.113.9", 40002)
+        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", other, ends=3600.0, now=0.0, first=INTERVAL)
+        self.keepalive.heard(other.remote, 15.0)
+        self.assertEqual(len(self.pings(0, 30)), 1)
+
+    def test_the_comparison_reaches_everybody_in_turn(self):
+        for number in range(2, 11):
+            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", flow(port=number), 3600.0, 0.0, INTERVAL)
+        seen = set()
+        for _ in range(5):
+            seen.update(self.keepalive.slice(0.2))
+        self.assertEqual(len(seen), 10)
