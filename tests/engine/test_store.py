@@ -1,0 +1,116 @@
+"""The thread that owns the database connection."""
+
+from __future__ import annotations
+
+import threading
+from unittest import TestCase
+
+from sipcore.ports import StoreUnavailable
+from sipcore.registrar import Accepted, Busy
+from sipcore.store import Job, Store
+from tests.engine.asking import asks
+
+DEADLINE = 10.0
+
+
+class StoreTests(TestCase):
+    def setUp(self):
+        self.batches: list[int] = []
+        self.done: list[Job] = []
+        self.errors: list[BaseException] = []
+        self.all_done = threading.Condition()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failures: list[BaseException] = []
+        self.busy = 0
+        self.store = Store(self.work, self.finished, self.errors.append, limit=1000)
+        self.store.start()
+        self.addCleanup(self.store.stop, DEADLINE)
+
+    def work(self, asked):
+        self.gate.wait(DEADLINE)
+        if self.failures:
+            raise self.failures.pop()
+        self.batches.append(len(asked))
+        if self.busy:
+            self.busy -= 1
+            return [Busy() for _ in asked]
+        return [Accepted([], [], []) for _ in asked]
+
+    def finished(self, jobs):
+        with self.all_done:
+            self.done += jobs
+            self.all_done.notify()
+
+    def job(self):
+        return Job(asks(), None, None, 0.0)
+
+    def wait_for(self, count):
+        with self.all_done:
+            self.assertTrue(self.all_done.wait_for(lambda: len(self.done) >= count, DEADLINE))
+
+    def test_what_arrived_while_it_was_busy_is_the_next_batch(self):
+        self.gate.clear()
+        self.store.submit(self.job())
+        while self.store.waiting and self.store._jobs:  # until the thread has taken the first
+            pass
+        for _ in range(40):
+            self.store.submit(self.job())
+        self.gate.set()
+        self.wait_for(41)
+        self.assertEqual(self.batches, [1, 40])
+
+    def test_the_waiting_list_is_bounded(self):
+        self.gate.clear()
+        while self.store.has_room:
+            self.store.submit(self.job())
+        self.assertLessEqual(self.store.waiting, 1000 + 500)
+        self.gate.set()
+
+    def test_while_the_store_is_away_requests_wait_and_then_all_are_decided(self):
+        self.failures = [StoreUnavailable("x"), StoreUnavailable("x")]
+        for _ in range(3):
+            self.store.submit(self.job())
+        self.wait_for(3)
+        self.assertTrue(self.store.available)
+        self.assertEqual(len(self.done), 3)
+
+    def test_one_given_up_meanwhile_is_not_done_any_more(self):
+        self.failures = [StoreUnavailable("x")]
+        job = self.job()
+        job.abandoned = True
+        self.store.submit(job)
+        self.store.submit(self.job())
+        self.wait_for(1)
+        self.assertNotIn(job, self.done)
+
+    def test_a_busy_extension_is_asked_again(self):
+        self.busy = 2
+        self.store.submit(self.job())
+        self.wait_for(1)
+        self.assertEqual(self.batches, [1, 1, 1])
+
+    def test_a_bug_costs_one_batch_and_not_the_thread(self):
+        self.failures = [ZeroDivisionError()]
+        self.store.submit(self.job())
+        while not self.errors:
+            pass
+        self.store.submit(self.job())
+        self.wait_for(1)
+
+    def test_other_work_is_done_between_batches_and_again_after_a_failure(self):
+        seen = []
+        outcomes = [StoreUnavailable("x"), None]
+
+        def chore():
+            outcome = outcomes.pop(0)
+            if outcome:
+                raise outcome
+            with self.all_done:
+                seen.append(1)
+                self.done.append(self.job())
+                self.all_done.notify()
+
+        self.store.call(chore)
+        self.wait_for(1)
+        self.assertEqual(seen, [1])
