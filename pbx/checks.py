@@ -74,7 +74,8 @@ def check_sip_domain(**_options: object) -> list[CheckMessage]:
     if wrong:
         found.append(
             Error(
-                _("SIP_ALIASES has a value that is not a plain host name or address: %(value)s") % {"value": wrong[0][:80]},
+                _("SIP_ALIASES has a value that is not a plain host name or address: %(value)s")
+                % {"value": wrong[0][:80]},
                 hint=_("Write names and addresses with commas between, without sip: and without ports."),
                 id="pbx.E003",
             )
@@ -187,7 +188,8 @@ def check_web(**_options: object) -> list[CheckMessage]:
     if settings.DEBUG and public:
         found.append(
             Error(
-                _("DEBUG=yes shows settings to everyone who can reach WEB_HOST=%(value)s.") % {"value": settings.WEB_HOST},
+                _("DEBUG=yes shows settings to everyone who can reach WEB_HOST=%(value)s.")
+                % {"value": settings.WEB_HOST},
                 hint=_("Take DEBUG out of .env, or set WEB_HOST=127.0.0.1."),
                 id="pbx.E021",
             )

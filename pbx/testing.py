@@ -1,10 +1,90 @@
-"""The test runner: says at the end how many tests were skipped and why."""
+"""The test runner of ``manage.py test``: says at the end what was skipped and why, and closes with one plain line."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import unittest
+from collections import defaultdict
+
+from django.conf import settings
 from django.test.runner import DiscoverRunner
 
 
 class PbxTestRunner(DiscoverRunner):
+    """``--postgres`` runs the same suite on a temporary PostgreSQL of its own."""
+
+    def __init__(self, postgres: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.postgres = postgres
+
+    @classmethod
+    def add_arguments(cls, parser):
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--postgres", action="store_true", help="Run on a temporary PostgreSQL server, started for this run."
+        )
+
+    def run_tests(self, test_labels, **kwargs):
+        if self.postgres:
+            return run_on_postgres()
+        return super().run_tests(test_labels, **kwargs)
+
     def build_suite(self, test_labels=None, **kwargs):
         return super().build_suite(test_labels or ["tests"], **kwargs)
+
+    def setup_test_environment(self, **kwargs):
+        super().setup_test_environment(**kwargs)
+        # Administrators' passwords only: a slow hash would be most of the suite's time.
+        settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+    def suite_result(self, suite, result, **kwargs):
+        passed, failed, skipped = count(result)
+        print_skipped(result)
+        print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+        return super().suite_result(suite, result, **kwargs)
+
+
+def run_on_postgres() -> int:
+    """The same command once more in a process of its own whose DATABASE_URL leads to a temporary server; returns its
+    exit status."""
+    from tests.support.postgres import PostgresCluster
+
+    cluster = PostgresCluster(keep_durable=False)
+    try:
+        arguments = [argument for argument in sys.orig_argv[1:] if argument != "--postgres"]
+        return subprocess.run(
+            [sys.executable, *arguments], env={**os.environ, "DATABASE_URL": cluster.url}, check=False
+        ).returncode
+    finally:
+        cluster.stop()
+
+
+def count(result: unittest.TestResult) -> tuple[int, int, int]:
+    """Passed, failed (errors too) and skipped. A test with several failed sub-tests is one test; a class whose
+    set-up failed or was skipped counts once, although none of its tests ran."""
+    failed_tests, failed_setups = set(), 0
+    for test, _trace in [*result.failures, *result.errors]:
+        if hasattr(test, "test_case"):  # a sub-test
+            failed_tests.add(test.test_case.id())
+        elif isinstance(test, unittest.TestCase):
+            failed_tests.add(test.id())
+        else:
+            failed_setups += 1
+    failed_tests |= {test.id() for test in result.unexpectedSuccesses}
+    skipped_tests = {test.id() for test, _why in result.skipped if isinstance(test, unittest.TestCase)} - failed_tests
+    skipped_setups = sum(not isinstance(test, unittest.TestCase) for test, _why in result.skipped)
+    passed = result.testsRun - len(failed_tests) - len(skipped_tests)
+    return max(passed, 0), len(failed_tests) + failed_setups, len(skipped_tests) + skipped_setups
+
+
+def print_skipped(result: unittest.TestResult) -> None:
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for test, why in result.skipped:
+        reasons[why].append(test.id())
+    if reasons:
+        print("\nSkipped tests:")
+    for why, tests in sorted(reasons.items()):
+        others = f" and {len(tests) - 1} more" if len(tests) > 1 else ""
+        print(f"  {len(tests):4} {why} ({tests[0]}{others})")
