@@ -280,6 +280,8 @@ class Request(Message):
     """`uri` is the text of the Request-URI; `request_uri` what it says."""
 
     version = "SIP/2.0"
+    transaction_key = ""  # the endpoint's note: what RFC 3261 17.2.3 knows the request by
+    via_text = ""  # the endpoint's note: the top Via line as it came
     malformed_start = False  # white space where RFC 3261 7.1 has none
 
     def __init__(self, method: str, uri: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:

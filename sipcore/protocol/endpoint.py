@@ -1,0 +1,437 @@
+"""One SIP endpoint without its socket: packets and the time go in, packets and events come out.
+
+The shell calls receive_datagram() and handle_timeout(), then drains next_event(), and last sends datagrams_to_send()
+and sleeps until next_timeout(). `now` is any clock in seconds that never goes back.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+
+from .errors import SipError
+from .events import (
+    Event,
+    KeepAlive,
+    Malformed,
+    RequestReceived,
+    ResponseReceived,
+    Retransmission,
+    StrayResponse,
+    TransactionTimeout,
+    TransportFailed,
+)
+from .flow import Flow
+from .headers import format_params, split_list
+from .message import Request, Response, has_to_tag, make_response, parse_message, validate_request
+from .transaction import Action, ClientTransaction, Kind, ServerTransaction, State, Timers, Transaction
+from .transaction import Event as TableEvent
+
+MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
+
+_NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
+
+
+class Endpoint:
+    """Parser and transactions, joined.
+
+    tag: makes a To-tag from a text, always the same one for the same text (RFC 3261 8.2.7).
+    branch_prefix: begins each branch of ours, so that it names node and worker; must differ after each restart.
+    memory: how many final answers are kept for repetitions at most; the oldest second goes first.
+    """
+
+    def __init__(
+        self,
+        *,
+        tag: Callable[[str], str],
+        branch_prefix: str,
+        t1: float = 0.5,
+        t2: float = 4.0,
+        t4: float = 5.0,
+        memory: int = 300_000,
+    ) -> None:
+        self._tag = tag
+        self._branch_prefix = MAGIC + branch_prefix
+        self._timers = Timers(t1, t2, t4)
+        self._memory = memory
+        self._counter = count(1)
+        self._events: deque[Event] = deque()
+        self._outbox: list[tuple[bytes, Flow]] = []
+        self._servers: dict[str, ServerTransaction] = {}
+        self._clients: dict[str, ClientTransaction] = {}
+        self._clients_of: dict[Flow, set[ClientTransaction]] = {}
+        self._heap: list[tuple[float, int, Transaction, str]] = []
+        # State COMPLETED of non-INVITE server transactions is only these bytes, in slices of a second: thousands end
+        # each second, and Timer J for each of them would cost more than all the rest.
+        self._answers: dict[str, bytes] = {}
+        self._slices: deque[tuple[float, list[str]]] = deque()
+
+    # -- what comes in
+
+    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one packet (or one message cut from a stream). Raises nothing, whatever the bytes."""
+        if not data.strip(b"\r\n\0"):
+            if data == b"\r\n\r\n":
+                self._outbox.append((b"\r\n", flow))
+            self._events.append(KeepAlive(flow))
+            return
+        message: Request | Response | None = None
+        try:
+            message = parse_message(data)
+            if not isinstance(message, Request):
+                self._receive_response(message, flow, now)
+                return
+            self._stamp(message, flow)
+            validate_request(message)
+        except SipError as error:
+            self._refuse(error, message or error.message, data, flow)
+            return
+        if not self._repeated(message, flow, now):
+            self._events.append(RequestReceived(message, flow))
+
+    def _stamp(self, request: Request, flow: Flow) -> None:
+        """Note the key of its transaction, then write where the request really came from into its top Via.
+
+        RFC 3261 18.2.1 and RFC 3581 4; whatever `received` the sender wrote himself is lost.
+        """
+        via = request.via
+        headers = request.headers
+        index = 0
+        while headers[index][0] != "Via":
+            index += 1
+        value = request.via_text = headers[index][1]
+        request.transaction_key = self._server_key(request, request.method, flow)
+        address, port = flow.remote
+        params = via.params
+        params["received"] = address.partition("%")[0]
+        if "rport" in params:
+            params["rport"] = str(port)
+        # the sent-by stays as the phone wrote it: some compare it as a string
+        if "," in value:
+            top, *rest = split_list(value)
+            headers[index] = ("Via", ", ".join([_unparametrised(top) + format_params(params), *rest]))
+        else:
+            headers[index] = ("Via", _unparametrised(value) + format_params(params))
+
+    @staticmethod
+    def _server_key(request: Request, method: str, flow: Flow) -> str:
+        """RFC 3261 17.2.3. The source address belongs to it, so that nobody can touch another's transaction."""
+        if method == "ACK":
+            method = "INVITE"
+        via = request.via
+        branch = via.params.get("branch")
+        if branch is not None and len(branch) > 7 and branch.startswith(MAGIC):
+            return f"{branch} {via.host}:{via.port} {method} {flow.remote[0]}"
+        # RFC 2543 phones (RFC 4475: inv2543, badbranch, wsinv)
+        number = (request.get("CSeq") or "").replace("\t", " ").partition(" ")[0]
+        end = f"{_from_tag(request)} {request.uri} {request.via_text}"
+        return f"{method} {flow.remote[0]} {number} {request.get('Call-ID')} {end}"
+
+    def _repeated(self, request: Request, flow: Flow, now: float) -> bool:
+        """Whether the request belongs to what is already here; then it is dealt with."""
+        key = request.transaction_key
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._outbox.append((answer, flow))
+            self._events.append(Retransmission(flow, request.method))
+            return True
+        transaction = self._servers.get(key)
+        if transaction is None:
+            return False
+        if request.method != "ACK":
+            transaction.flow = flow  # a NAT may have given the repetition another port
+            self._run(transaction, transaction.fire("request"), now)
+        elif "deliver" in (actions := transaction.fire("ack")):
+            return False
+        else:
+            self._run(transaction, actions, now)
+        self._events.append(Retransmission(flow, request.method))
+        return True
+
+    def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
+        vias = response.getall("Via")
+        key = f"{response.via.branch} {response.cseq.method}"
+        transaction = self._clients.get(key)
+        if (
+            transaction is None
+            or len(vias) > 1  # RFC 3261 8.1.3.3: not meant for us
+            or "," in vias[0]
+            or transaction.flow.remote[0] != flow.remote[0]
+            or response.call_id != transaction.request.call_id
+            or response.from_.tag != transaction.request.from_.tag
+        ):
+            self._events.append(StrayResponse(response, flow))
+            return
+        _ = response.to, response.contacts  # malformed ones end here, not in the core
+        actions = transaction.fire(_kind_of(response.status))
+        if "ack" in actions and transaction.acknowledgement is None:
+            transaction.acknowledgement = _acknowledge(transaction.request, response).to_bytes()
+        self._run(transaction, actions, now)
+        if "deliver" in actions:
+            self._events.append(ResponseReceived(response, transaction, flow))
+
+    def _refuse(self, error: SipError, message: Request | Response | None, data: bytes, flow: Flow) -> None:
+        """Answer what is malformed, once and without memory, if it can be answered at all."""
+        request = message if isinstance(message, Request) else None
+        self._events.append(Malformed(flow, error, data, request))
+        if request is None or not error.status or request.method == "ACK":
+            return
+        if not all(request.get(name) for name in _NEEDED_TO_ANSWER):
+            return
+        if not request.transaction_key:
+            with suppress(SipError):
+                self._stamp(request, flow)
+        self.reply_statelessly(request, make_response(request, error.status, error.reason), flow)
+
+    # -- what the core wants
+
+    def next_event(self) -> Event | None:
+        """The oldest event that was not taken yet, or None."""
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, RequestReceived) and self._came_twice(event):
+                continue
+            return event
+        return None
+
+    def _came_twice(self, event: RequestReceived) -> bool:
+        """Two equal packets may have come before the core accepted the first one."""
+        key = event.request.transaction_key
+        if event.request.method == "ACK" or (key not in self._answers and key not in self._servers):
+            return False
+        answer = self._answers.get(key)
+        if answer is None and "resend" in self._servers[key].fire("request"):
+            answer = self._servers[key].sent
+        if answer is not None:
+            self._outbox.append((answer, event.flow))
+        self._events.appendleft(Retransmission(event.flow, event.request.method))
+        return True
+
+    def reply_statelessly(self, request: Request, response: Response, flow: Flow) -> None:
+        """Send a final answer and remember nothing (RFC 3261 8.2.7): 401, 503 and the like."""
+        self._add_to_tag(request, response, flow)
+        self._outbox.append((response.to_bytes(), flow))
+
+    def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
+        """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
+
+        Accepting the same request again returns the same transaction.
+        """
+        key = request.transaction_key or self._server_key(request, request.method, flow)
+        transaction = self._servers.get(key)
+        if transaction is None:
+            transaction = self._servers[key] = ServerTransaction(key, request, flow)
+            transaction.fire("begin")
+        return transaction
+
+    def invite_of(self, cancel: Request, flow: Flow) -> ServerTransaction | None:
+        """The INVITE that a CANCEL means (RFC 3261 9.2), None for a 481. Same branch, same sent-by, same source."""
+        return self._servers.get(self._server_key(cancel, "INVITE", flow))
+
+    def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
+        """Send a response within a transaction. One that no longer fits (a second final one) is not sent."""
+        self._add_to_tag(transaction.request, response, transaction.flow)
+        actions = transaction.fire(_kind_of(response.status))
+        if "send" not in actions:
+            return
+        data = transaction.sent = response.to_bytes()
+        self._outbox.append((data, transaction.flow))
+        if transaction.kind is Kind.SERVER and transaction.state is State.COMPLETED:
+            del self._servers[transaction.key]
+            if not transaction.flow.reliable:
+                self._remember(transaction.key, data, now)
+            return
+        self._run(transaction, actions, now, sent=True)
+
+    def abandon(self, transaction: ServerTransaction) -> None:
+        """Forget a transaction that will never be answered; its repetitions count as new."""
+        self._end(transaction)
+
+    def send_request(self, request: Request, flow: Flow, now: float) -> ClientTransaction:
+        """Send a request with a Via of ours on top; responses come back as events."""
+        return self._begin_client(request, flow, now, self._new_branch())
+
+    def cancel(self, transaction: ClientTransaction, now: float) -> ClientTransaction | None:
+        """Send the CANCEL of an INVITE (RFC 3261 9.1). None when it is too late, or too early (no 1xx came yet)."""
+        if transaction.kind is not Kind.INVITE_CLIENT or transaction.state is not State.PROCEEDING:
+            return None
+        invite = transaction.request
+        headers = [line for line in invite.headers if line[0] in ("From", "To", "Call-ID", "Route")]
+        cancel = Request("CANCEL", invite.uri, [*headers, ("CSeq", f"{invite.cseq.number} CANCEL")])
+        return self._begin_client(cancel, transaction.flow, now, invite.via.branch or "")
+
+    def send_statelessly(self, request: Request, flow: Flow) -> None:
+        """Send a request that has no transaction: the ACK to a 2xx (RFC 3261 13.2.2.4)."""
+        self._put_via(request, flow, self._new_branch())
+        self._outbox.append((request.to_bytes(), flow))
+
+    def transport_failed(self, flow: Flow, now: float) -> None:
+        """The shell could not send on this flow, or its connection ended."""
+        hit: list[Transaction] = list(self._clients_of.get(flow, ()))
+        if flow.reliable:
+            hit += [transaction for transaction in self._servers.values() if transaction.flow == flow]
+        for transaction in hit:
+            self._run(transaction, transaction.fire("transport error"), now)
+
+    # -- what goes out
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
+        """All packets that wait, in order; the endpoint has none left afterwards."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def next_timeout(self) -> float | None:
+        """When handle_timeout() wants to be called at the latest; None when nothing runs."""
+        heap = self._heap
+        while heap and heap[0][2].deadlines.get(heap[0][3]) != heap[0][0]:
+            heapq.heappop(heap)
+        first = heap[0][0] if heap else None
+        if self._slices and (first is None or self._slices[0][0] < first):
+            first = self._slices[0][0]
+        return first
+
+    def handle_timeout(self, now: float) -> None:
+        """Let all timers fire that are due."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, _, transaction, letter = heapq.heappop(heap)
+            if transaction.deadlines.get(letter) == due:
+                del transaction.deadlines[letter]
+                self._run(transaction, transaction.fire(letter), now)  # type: ignore[arg-type]
+        while self._slices and self._slices[0][0] <= now:
+            self._forget_slice()
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions are open, the remembered answers not counted."""
+        return len(self._servers) + len(self._clients)
+
+    @property
+    def answers_kept(self) -> int:
+        return len(self._answers)
+
+    # -- inside
+
+    def _run(self, transaction: Transaction, actions: tuple[Action, ...], now: float, sent: bool = False) -> None:
+        for action in actions:
+            if action[0] == "+":
+                self._start(transaction, action[1], action[2:], now)
+            elif action[0] == "-":
+                transaction.deadlines.pop(action[1], None)
+            elif action == "resend" or (action == "send" and not sent):
+                if transaction.sent is not None:
+                    self._outbox.append((transaction.sent, transaction.flow))
+            elif action == "ack":
+                if isinstance(transaction, ClientTransaction) and transaction.acknowledgement is not None:
+                    self._outbox.append((transaction.acknowledgement, transaction.flow))
+            elif action == "timeout":
+                self._events.append(TransactionTimeout(transaction))
+            elif action == "failed":
+                self._events.append(TransportFailed(transaction, transaction.flow))
+        if transaction.state is State.TERMINATED:
+            self._end(transaction)
+
+    def _start(self, transaction: Transaction, letter: str, again: str, now: float) -> None:
+        if not again:
+            seconds = self._timers.first(letter, transaction.flow.reliable)
+            if seconds is None:
+                return
+        elif again == "2":
+            seconds = self._timers.t2
+        else:
+            seconds = self._timers.again(letter, transaction.intervals[letter])
+        transaction.intervals[letter] = seconds
+        transaction.deadlines[letter] = now + seconds
+        heapq.heappush(self._heap, (now + seconds, next(self._counter), transaction, letter))
+
+    def _end(self, transaction: Transaction) -> None:
+        transaction.deadlines.clear()
+        if isinstance(transaction, ClientTransaction):
+            self._clients.pop(transaction.key, None)
+            on_flow = self._clients_of.get(transaction.flow)
+            if on_flow is not None:
+                on_flow.discard(transaction)
+                if not on_flow:
+                    del self._clients_of[transaction.flow]
+        else:
+            self._servers.pop(transaction.key, None)
+
+    def _begin_client(self, request: Request, flow: Flow, now: float, branch: str) -> ClientTransaction:
+        self._put_via(request, flow, branch)
+        transaction = ClientTransaction(f"{branch} {request.method}", request, flow)
+        transaction.sent = request.to_bytes()
+        self._clients[transaction.key] = transaction
+        self._clients_of.setdefault(flow, set()).add(transaction)
+        self._run(transaction, transaction.fire("begin"), now)
+        return transaction
+
+    def _new_branch(self) -> str:
+        return f"{self._branch_prefix}{next(self._counter):x}"
+
+    @staticmethod
+    def _put_via(request: Request, flow: Flow, branch: str) -> None:
+        host, port = flow.local
+        sent_by = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        request.prepend("Via", f"SIP/2.0/{flow.transport} {sent_by};branch={branch};rport")
+        if request.get("Max-Forwards") is None:
+            request.add("Max-Forwards", "70")
+
+    def _add_to_tag(self, request: Request, response: Response, flow: Flow) -> None:
+        """A To-tag for all but 100, the same one each time the same request is answered."""
+        if response.status == 100 or has_to_tag(request):
+            return
+        to = request.get("To")
+        for index, (name, value) in enumerate(response.headers):
+            if name == "To":
+                if value == to:
+                    tag = self._tag(
+                        f"{request.get('Call-ID')}|{_from_tag(request)}|{_branch(request)}|{flow.remote[0]}"
+                    )
+                    response.headers[index] = ("To", f"{value};tag={tag}")
+                return
+
+    def _remember(self, key: str, data: bytes, now: float) -> None:
+        slices = self._slices
+        end = now + self._timers.long
+        if not slices or slices[-1][0] < end:
+            slices.append((end + 1.0, []))
+            while len(self._answers) > self._memory and len(slices) > 1:
+                self._forget_slice()
+        slices[-1][1].append(key)
+        self._answers[key] = data
+
+    def _forget_slice(self) -> None:
+        for key in self._slices.popleft()[1]:
+            self._answers.pop(key, None)
+
+
+def _kind_of(status: int) -> TableEvent:
+    return "provisional" if status < 200 else "success" if status < 300 else "failure"
+
+
+def _from_tag(request: Request) -> str:
+    try:
+        return request.from_.tag or ""
+    except SipError:
+        return ""
+
+
+def _branch(request: Request) -> str:
+    try:
+        return request.via.branch or ""
+    except SipError:
+        return ""
+
+
+def _acknowledge(invite: Request, response: Response) -> Request:
+    """The ACK to a 300-699 (RFC 3261 17.1.1.3): it follows the INVITE's own path, under its own Via."""
+    headers = [("Via", invite.get("Via") or ""), ("Max-Forwards", "70")]
+    headers += [line for line in invite.headers if line[0] in ("From", "Call-ID", "Route")]
+    headers.append(("To", response.get("To") or ""))
+    headers.append(("CSeq", f"{invite.cseq.number} ACK"))
+    return Request("ACK", invite.uri, headers)
+
+
+def _unparametrised(via: str) -> str:
+    return via.partition(";")[0].rstrip(" \t")
