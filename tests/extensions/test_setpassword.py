@@ -65,7 +65,7 @@ class SetPasswordTests(TestCase):
 
     def test_weak_one_is_asked_again_and_given_up_after_three_tries(self):
         make_extension()
-        self.assert_refused("Given up after 3 tries", "1001", typed=["short"] * 6)
+        self.assert_refused("Given up after 3 tries", "1001", typed=["sesame"] * 6)
         self.assertTrue(Extension.objects.get().check_password("test123456"))
 
     def test_control_c_changes_nothing(self):
@@ -95,7 +95,7 @@ class SetPasswordTests(TestCase):
         make_extension()
         self.assert_refused("not UTF-8", "1001", "--stdin", stdin=b"\xcf\xe0\xf0\xee\xeb\xfc123\n")
         self.assert_refused("The password is empty", "1001", "--stdin", stdin=b"")
-        self.assert_refused("too short", "1001", "--stdin", stdin=b"short\n")
+        self.assert_refused("too short", "1001", "--stdin", stdin=b"sesame\n")
         self.assertTrue(Extension.objects.get().check_password("test123456"))
 
     def test_without_a_terminal_it_names_the_ways(self):
