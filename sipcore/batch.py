@@ -65,7 +65,7 @@ class RegistrationBatch:
             for part in _halves(proven):
                 self._settle(asked, by_id, part, decisions)
             if len(proven) == 1:
-                ((account_id, indexes),) = proven.items()
+                ((_account_id, indexes),) = proven.items()
                 if len(indexes) == 1:
                     decisions[indexes[0]] = Refused(400, Cause.MALFORMED)
 

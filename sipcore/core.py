@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import random
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
@@ -19,28 +20,19 @@ from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
 from sipcore.ports import Binding
+from sipcore.protocol import events
 from sipcore.protocol.digest import Credentials, Nonces, NonceState, challenge, parse_authorization
-from sipcore.protocol.endpoint import (
-    Endpoint,
-    Event,
-    KeepAliveReceived,
-    Malformed,
-    RequestReceived,
-    ResponseReceived,
-    Retransmission,
-    StrayResponse,
-)
+from sipcore.protocol.endpoint import MAGIC, Endpoint
 from sipcore.protocol.errors import SipError, UnknownScheme
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import quote
-from sipcore.protocol.message import Request, Response, make_response, validate_request
+from sipcore.protocol.headers import parse_via, quote, split_list
+from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri, same_uri
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
 
 SUPPORTED = ("path",)
 KNOWN_SOURCES = 100_000
-PING_BRANCH = "ping."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +52,19 @@ class Settings:
 
 
 class Core:
-    """Bytes and flows in through :meth:`receive`, out through ``endpoint.datagrams_to_send()``."""
+    """Bytes and flows in through :meth:`receive`, out through :meth:`datagrams_to_send`."""
 
     def __init__(self, settings: Settings, log: SipLog, clock: Clock) -> None:
         self.settings = settings
         self._log = log
         self._clock = clock
         self._tag_key = hmac.digest(settings.key, b"to-tag", "sha256")
-        self._nonces = Nonces(
-            hmac.digest(settings.key, b"nonce", "sha256"), settings.worker, settings.nonce_lifetime
-        )
-        prefix = f"{settings.node}.{settings.worker}."
-        self._branch_prefix = "z9hG4bK" + prefix
-        self.endpoint = Endpoint(tag=self._tag, branch_prefix=self._branch_prefix)
+        self._nonces = Nonces(hmac.digest(settings.key, b"nonce", "sha256"), settings.worker, settings.nonce_lifetime)
+        # Whose it is stands in front of every branch of ours; the time keeps it apart from those before a restart.
+        prefix = f"{settings.node}.{settings.worker}.{int(clock.wall()):x}."
+        self.endpoint = Endpoint(tag=self._tag, branch_prefix=prefix)
+        self._ping_branch = f"{MAGIC}{prefix}ping."
+        self._outbox: list[tuple[bytes, Flow]] = []
         self.keepalive = KeepAlive(settings.keepalive_interval)
         self.store: Store | None = None
         self.draining = False
@@ -112,26 +104,25 @@ class Core:
             if self._log.level <= 10:
                 raise
 
-    def _on_event(self, event: Event, now: float) -> None:
+    def _on_event(self, event: events.Event, now: float) -> None:
         match event:
-            case RequestReceived(request, flow):
+            case events.RequestReceived(request, flow):
                 self._on_request(request, flow, now)
-            case Retransmission(flow, method):
+            case events.Retransmission(flow, method):
                 if self.may_say(flow):
                     self._log.info(f"Received message from {_place(flow)}: {method} again")
-            case ResponseReceived(response, _, flow) | StrayResponse(response, flow):
+            case events.StrayResponse(response, flow):
                 self._on_response(response, flow, now)
-            case Malformed(flow, error):
+            case events.Malformed(flow, error):
                 if self.may_say(flow):
                     self._log.info(f"Received message from {_place(flow)}: not understood ({error.reason})")
-            case KeepAliveReceived(flow):
+            case events.KeepAlive(flow):
                 self._log.debug(f"Keep-alive from {_place(flow)}")
 
     def _on_request(self, request: Request, flow: Flow, now: float) -> None:
         if self.may_say(flow):
             self._log.info(f"Received message from {_place(flow)}: {_summary(request)}")
         try:
-            validate_request(request)
             handler = self._methods.get(request.method)
             if handler is None:
                 self._answer(request, flow, 501)
@@ -142,8 +133,7 @@ class Core:
                 self._answer(request, flow, error.status, error.reason)
 
     def _on_response(self, response: Response, flow: Flow, now: float) -> None:
-        branch = response.via.branch or ""
-        prefix = self._branch_prefix + PING_BRANCH
+        branch, prefix = response.via.branch or "", self._ping_branch
         if branch.startswith(prefix):
             serial = branch[len(prefix) :].partition(".")[0]
             if serial.isascii() and serial.isdigit() and len(serial) < 12:
@@ -230,7 +220,9 @@ class Core:
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
                 self._say_refused(request, flow, cause)
-                self.endpoint.respond(job.transaction, make_response(request, status, headers=headers), now)
+                # Nothing is kept for who has not shown the password; a repetition is decided the same way again.
+                self.endpoint.abandon(job.transaction)
+                self._answer(request, flow, status, headers=headers)
             case Stale():
                 source = self._source(request, flow)
                 self.endpoint.respond(job.transaction, self._challenge_response(request, flow, source, True), now)
@@ -242,9 +234,12 @@ class Core:
             headers += [("Path", value) for value in request.path]
         headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall))))
         response = make_response(request, 200, headers=headers)
-        if "keep" in request.via.params and request.via.params["keep"] is None:
-            # RFC 6223 section 4.4: we agree to be sent keep-alives, so often.
-            response.keep = int(self.settings.keepalive_interval)
+        if request.via.params.get("keep", "") is None:
+            # RFC 6223 section 4.4: we agree to be sent keep-alives, so often (seconds).
+            keep = f";keep={self.settings.keepalive_interval:.0f}"
+            vias = split_list(", ".join(request.getall("Via")))
+            vias[0] = re.sub(r";\s*keep(?=[;\s]|$)", keep, vias[0], count=1, flags=re.IGNORECASE)
+            response.set("Via", ", ".join(vias))
         return response
 
     def _follow(self, changed: Iterable[Binding], now: float) -> None:
@@ -269,6 +264,11 @@ class Core:
         ends = now + binding.expires_at - wall
         self.keepalive.watch(binding.id, binding.contact, flow, ends, now, first)
 
+    def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
+        """All that waits to be sent, in order; nothing is left afterwards."""
+        pings, self._outbox = self._outbox, []
+        return self.endpoint.datagrams_to_send() + pings
+
     # Time
 
     def next_timeout(self) -> float | None:
@@ -286,8 +286,8 @@ class Core:
             self._on_event(event, now)
         for ping in self.keepalive.due(now):
             self._ping_number += 1
-            branch = f"{self._branch_prefix}{PING_BRANCH}{ping.serial}.{self._ping_number}"
-            self.endpoint.send_statelessly(self._ping(ping.watched.contact, ping.watched.flow, branch), ping.watched.flow)
+            branch = f"{self._ping_branch}{ping.serial}.{self._ping_number:x}"
+            self._outbox.append((_ping(ping.watched.contact, ping.watched.flow, branch), ping.watched.flow))
         while self._pending:
             job = next(iter(self._pending.values()))
             if job.arrived + self.settings.store_wait > now:
@@ -398,9 +398,10 @@ class Core:
     def _source(self, request: Request, flow: Flow) -> str:
         """The phone's address: the packet's, or what a trusted proxy in front says it was."""
         if self.settings.trusted_proxies(flow.remote[0]):
-            reported = request.vias[-1] if len(request.vias) > 1 else None
-            if reported is not None:
-                return reported.params.get("received") or reported.host
+            vias = split_list(", ".join(request.getall("Via")))
+            if len(vias) > 1:
+                phone = parse_via(vias[-1])
+                return phone.params.get("received") or phone.host
         return flow.remote[0]
 
     def _mark(self, request: Request, flow: Flow) -> bytes:
@@ -421,18 +422,18 @@ class Core:
         """Whether a line about this sender may be logged now; strangers have a quota together."""
         return flow.remote[0] in self._known or self._log.stranger()
 
-    def _ping(self, contact: str, flow: Flow, branch: str) -> Request:
-        host = f"[{flow.local[0]}]" if ":" in flow.local[0] else flow.local[0]
-        us = f"<sip:{host}:{flow.local[1]}>"
-        call_id = hashlib.sha256(branch.encode()).hexdigest()[:24]
-        return Request("OPTIONS", contact, [
-            ("Via", f"SIP/2.0/{flow.transport} {host}:{flow.local[1]};rport;branch={branch}"),
-            ("Max-Forwards", "70"),
-            ("From", f"{us};tag={call_id[:8]}"),
-            ("To", f"<{contact}>"),
-            ("Call-ID", call_id),
-            ("CSeq", "1 OPTIONS"),
-        ], b"")
+
+def _ping(contact: str, flow: Flow, branch: str) -> bytes:
+    """An OPTIONS without a transaction: a lost one is followed by the next, and any answer will do."""
+    host = f"[{flow.local[0]}]" if ":" in flow.local[0] else flow.local[0]
+    us = f"{host}:{flow.local[1]}"
+    call_id = hashlib.sha256(branch.encode()).hexdigest()[:24]
+    return (
+        f"OPTIONS {contact} SIP/2.0\r\n"
+        f"Via: SIP/2.0/{flow.transport} {us};branch={branch};rport\r\n"
+        f"Max-Forwards: 70\r\nFrom: <sip:{us}>;tag={call_id[:8]}\r\nTo: <{contact}>\r\n"
+        f"Call-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    ).encode()
 
 
 def _place(flow: Flow) -> str:

@@ -114,7 +114,7 @@ class SipLog:
         while True:
             self._ready.wait()
             self._ready.clear()
-            chunk = []
+            chunk: list[str] = []
             while lines and len(chunk) < 1000:
                 chunk.append(lines.popleft())
             if self._dropped:

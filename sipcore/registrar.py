@@ -79,6 +79,11 @@ class Registration:
     path: str
     user_agent: str
 
+    @property
+    def nc(self) -> int:
+        """The nonce count; the form of the credentials was judged before."""
+        return self.credentials.nc or 0
+
 
 @dataclass(slots=True)
 class Accepted:
@@ -133,9 +138,8 @@ def register(
 ) -> Decision:
     """Decide one authenticated REGISTER against all bindings of its address-of-record (RFC 3261 10.3, steps 6
     to 8). Nothing of ``bindings`` is changed in place; an answer other than :class:`Accepted` changes nothing."""
-    credentials = asked.credentials
-    highest = max((b.nc for b in bindings if b.nonce == credentials.nonce), default=0)
-    if credentials.nc <= highest:
+    highest = max((b.nc for b in bindings if b.nonce == asked.credentials.nonce), default=0)
+    if asked.nc <= highest:
         return Stale()
     living = {b.key: b for b in bindings if b.expires_at > now}
     if asked.contacts is None:
@@ -229,7 +233,7 @@ def _bound(
         cseq=asked.cseq,
         user_agent=asked.user_agent,
         nonce=asked.credentials.nonce,
-        nc=asked.credentials.nc,
+        nc=asked.nc,
         registered_at=known.registered_at if known is not None and continues else now,
         refreshed_at=now,
         expires_at=now + expires,
@@ -240,13 +244,12 @@ def _bound(
 def _ended(binding: Binding, asked: Registration, now: float) -> Binding:
     """The row stays, ended, with the nonce count and CSeq of the request that ended it: else that request, or
     the one before it, could be replayed."""
-    credentials = asked.credentials
     return replace(
         binding,
         call_id=asked.call_id,
         cseq=asked.cseq,
-        nonce=credentials.nonce,
-        nc=credentials.nc,
+        nonce=asked.credentials.nonce,
+        nc=asked.nc,
         refreshed_at=now,
         expires_at=now,
     )

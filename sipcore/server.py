@@ -198,7 +198,7 @@ class Server:
 
     def _pump(self) -> None:
         """Send what there is to send, hand the log over, and set the timer anew: after every change."""
-        for data, flow in self._core.endpoint.datagrams_to_send():
+        for data, flow in self._core.datagrams_to_send():
             self._send(data, flow)
         self._log.flush()
         due = self._core.next_timeout()

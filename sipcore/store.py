@@ -100,7 +100,7 @@ class Store:
                     if self._stopping:
                         return
                     self._wake.wait()
-                batch = []
+                batch: list[Job] = []
                 while self._jobs and len(batch) < BATCH_LIMIT:
                     job = self._jobs.popleft()
                     if not job.abandoned:
@@ -128,7 +128,8 @@ class Store:
             self._in_hand = 0
             return
         self.available = True
-        decided, busy = [], []
+        decided: list[Job] = []
+        busy: list[Job] = []
         for job, decision in zip(batch, decisions, strict=True):
             job.decision = decision
             (busy if isinstance(decision, Busy) else decided).append(job)

@@ -56,6 +56,7 @@ class Command(BaseCommand):
             realm = self._realm()
             process = SipServerProcess(realm, domain or sip_domain(), log)
             process.server.open(self._addresses(host, port))
+            connection.close()  # from here on only the store's thread talks to the database
             asyncio.run(process.run())
         except CannotListen as error:
             raise CommandError(self._why_not(error)) from None
@@ -147,7 +148,6 @@ class SipServerProcess:
         chores = self._chores = Chores(core, self._store, directory, clock, log, self._beat, self.server.in_loop)
 
     async def run(self) -> None:
-        connection.close()  # from here on only the store's thread talks to the database
         self._store.start()
         await self.server.run()
         systemd.notify("STOPPING=1")
