@@ -134,11 +134,11 @@ def check_addresses(**_options: object) -> list[CheckMessage]:
                     id=number,
                 )
             )
-    host = settings.SIP_HOST
-    if not is_address(host):
+    hosts = settings.SIP_HOST.split(",")
+    if not all(is_address(host.strip()) for host in hosts):
         found.append(
             Error(
-                _("SIP_HOST=%(value)s is not an IP address.") % {"value": host[:80]},
+                _("SIP_HOST=%(value)s is not an IP address.") % {"value": settings.SIP_HOST[:80]},
                 hint=_("Write SIP_HOST=0.0.0.0 for every address; the name for the phones goes into SIP_DOMAIN."),
                 id="pbx.E009",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -61,13 +62,22 @@ def login_text(login: FirstLogin) -> str:
 
 def later_text() -> str:
     """For every further start: where to look, and no secret."""
+    unread = []
+    if first_login_file().exists():
+        sentence = _("The first passwords are still in %(file)s: read them and delete the file.")
+        unread.append(sentence % {"file": first_login_file()})
     return "\n".join(
         [
             _("Administration: %(address)s") % {"address": admin_address()},
+            *unread,
             _("The account card of each phone is there, under Extensions."),
             _("Forgotten the password? python3 manage.py changepassword %(user)s") % {"user": administrator_name()},
         ]
     )
+
+
+def first_login_file() -> Path:
+    return settings.VAR_DIR / "first-login.txt"
 
 
 def next_steps(login: FirstLogin | None, on_terminal: bool) -> str:
@@ -77,7 +87,7 @@ def next_steps(login: FirstLogin | None, on_terminal: bool) -> str:
     elif on_terminal:
         text = login_text(login)
     else:
-        path = settings.VAR_DIR / "first-login.txt"
+        path = first_login_file()
         write_private(path, login_text(login) + "\n")
         text = "\n".join(
             [

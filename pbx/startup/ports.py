@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import time
-from pathlib import Path
 
 from django.utils.translation import gettext as _
 
 from pbx.startup.refusal import Refusal
+from pbx.system.port_owner import Owner, tcp_port_owner, udp_port_owner
 
 PATIENCE = 2.0  # seconds; the processes of a start that was just killed need a moment to end
 
 
-def check_sip_port(host: str, port: int) -> None:
-    """:raises Refusal: when the SIP process could not listen there."""
+def check_sip_port(hosts: str, port: int) -> None:
+    """``hosts``: addresses with commas between.
+
+    :raises Refusal: when the SIP process could not listen there."""
+    for host in hosts.split(","):
+        _check_sip_address(host.strip().strip("[]"), port)
+
+
+def _check_sip_address(host: str, port: int) -> None:
     fault = _fault(socket.SOCK_DGRAM, host, port)
     if fault is None:
         return
     if fault == errno.EADDRINUSE:
         raise Refusal(
             _("UDP port %(port)d is already used by %(program)s: stop that program and run the same command again.")
-            % {"port": port, "program": holder("udp", port)}
+            % {"port": port, "program": _named(udp_port_owner(port))}
         )
     if fault == errno.EACCES:
         raise Refusal(_("UDP port %(port)d is only for root: set SIP_PORT=5060 in .env.") % {"port": port})
@@ -40,7 +46,7 @@ def check_web_port(host: str, port: int) -> None:
     if fault == errno.EADDRINUSE:
         raise Refusal(
             _("TCP port %(port)d is already used by %(program)s: set another WEB_PORT in .env, such as %(other)d.")
-            % {"port": port, "program": holder("tcp", port), "other": port + 1 if port < 65535 else 8000}
+            % {"port": port, "program": _named(tcp_port_owner(port)), "other": port + 1 if port < 65535 else 8000}
         )
     if fault == errno.EACCES:
         raise Refusal(_("TCP port %(port)d is only for root: set WEB_PORT=8000 in .env.") % {"port": port})
@@ -72,34 +78,7 @@ def _fault(kind: socket.SocketKind, host: str, port: int) -> int | None:
         time.sleep(0.1)
 
 
-def holder(protocol: str, port: int) -> str:
-    """The program that has the port, as far as this user may see it: ``asterisk (process 812)``."""
-    inodes = {inode for table in (protocol, protocol + "6") for inode in _listening_inodes(table, port)}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [os.readlink(entry) for entry in (process / "fd").iterdir()]
-            if any(link == f"socket:[{inode}]" for link in links for inode in inodes):
-                return _("%(name)s (process %(pid)s)") % {
-                    "name": (process / "comm").read_text("utf-8", errors="replace").strip(),
-                    "pid": process.name,
-                }
-        except OSError:
-            continue
-    return _("another program")
-
-
-def is_listening(protocol: str, port: int) -> bool:
-    """Whether some process has the port, as far as this system tells (Linux does)."""
-    return not Path("/proc/net", protocol).exists() or any(
-        _listening_inodes(table, port) for table in (protocol, protocol + "6")
-    )
-
-
-def _listening_inodes(table: str, port: int) -> list[str]:
-    try:
-        lines = Path("/proc/net", table).read_text("ascii").splitlines()[1:]
-    except OSError:
-        return []
-    rows = [line.split() for line in lines]
-    listening = ("0A", "07")  # TCP_LISTEN; what an unconnected UDP socket shows
-    return [row[9] for row in rows if row[3] in listening and int(row[1].rpartition(":")[2], 16) == port]
+def _named(owner: Owner | None) -> str:
+    if owner is None:
+        return _("another program")
+    return _("%(name)s (process %(pid)d)") % {"name": owner.name, "pid": owner.pid}

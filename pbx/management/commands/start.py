@@ -6,10 +6,11 @@ from django.utils.translation import gettext_lazy
 
 from pbx.startup.greeting import admin_address, next_steps
 from pbx.startup.instance import take_instance_lock
-from pbx.startup.ports import check_sip_port, check_web_port, is_listening
+from pbx.startup.ports import check_sip_port, check_web_port
 from pbx.startup.preparation import make_first_login, prepare_database
 from pbx.startup.refusal import Refusal
 from pbx.startup.supervisor import Child, Supervisor
+from pbx.system.port_owner import udp_port_owner
 from pbx.web_server import answers
 
 
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
         supervisor = Supervisor(
             [Child("sip", [*manage, "runsip"]), Child("web", [*manage, "runweb"])],
-            ready=lambda: is_listening("udp", settings.SIP_PORT) and answers(1.0),
+            ready=lambda: udp_port_owner(settings.SIP_PORT) is not None and answers(1.0),
             on_ready=lambda: self.stdout.write(text),
         )
         with lock:
