@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from .errors import SipError
 from .uri import Uri, parse_host_port, parse_uri
@@ -18,6 +18,7 @@ TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _OPAQUE = re.compile(r"[!#-+\x2d-:<-~]+")
 # header names may hold quoted parameter names of intmeth and "+sip.instance" alike
 _PARAM_NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,128}")
+_USUAL_PARAMS = frozenset(("branch", "rport", "received", "tag", "expires", "q", "+sip.instance", "reg-id", "ob", "lr"))
 _LIST_SPECIAL = re.compile(r'[,"<]')
 _PARAM_SPECIAL = re.compile(r'[;"]')
 # RFC 3261 25.1: quoted-pair
@@ -25,6 +26,9 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
 # C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+Address = TypeVar("Address", bound="NameAddr")
 
 
 class Star(Enum):
@@ -105,14 +109,12 @@ class Via:
 
 def parse_name_addr(text: str) -> NameAddr:
     """Read one name-addr or addr-spec with its parameters. Raises SipError 400."""
-    name, uri, params = _split_address(text)
-    return NameAddr(name, uri, params)
+    return parse_address(NameAddr, text)
 
 
 def parse_contact(text: str) -> Contact:
     """Read one Contact value (not `*`). Raises SipError 400."""
-    name, uri, params = _split_address(text)
-    return Contact(name, uri, params)
+    return parse_address(Contact, text)
 
 
 def parse_via(text: str) -> Via:
@@ -138,14 +140,20 @@ def parse_params(text: str) -> Params:
     """Read `a=1;b;c="x;y"` (without the leading semicolon). Raises SipError 400 on doubled, empty or bad names."""
     params: Params = {}
     parts = text.split(";") if '"' not in text else _split_quoted(text)
+    spaced = " " in text or "\t" in text
     if not parts[-1].strip(" \t"):
         parts.pop()  # one trailing semicolon harms nobody
     for part in parts:
         name, equals, value = part.partition("=")
-        name = name.strip(" \t").lower()
-        if name in params or _PARAM_NAME.fullmatch(name) is None:
-            raise SipError(400, "Bad Parameter")
-        params[name] = value.strip(" \t") if equals else None
+        if name not in _USUAL_PARAMS:
+            name = name.strip(" \t").lower()
+            if _PARAM_NAME.fullmatch(name) is None:
+                raise SipError(400, "Bad Parameter")
+        if name in params:
+            raise SipError(400, "Doubled Parameter")
+        if spaced:
+            value = value.strip(" \t")
+        params[name] = value if equals else None
     return params
 
 
@@ -223,21 +231,22 @@ def clean_text(text: str, limit: int) -> str:
     return text[:limit]
 
 
-def _split_address(text: str) -> tuple[str, Uri, Params]:
+def parse_address(kind: type[Address], text: str) -> Address:
+    """Read a NameAddr or a Contact. Raises SipError 400."""
     left = text.find("<")
     quote_at = text.find('"')
     name = ""
     if quote_at >= 0 and (left < 0 or quote_at < left):
         if text[:quote_at].strip(" \t"):
             # `sip:a@b;x="<"`: the quote belongs to a parameter of an address without brackets
-            return _split_bare(text)
+            return _bare_address(kind, text)
         end = quoted_end(text, quote_at)
         name = unquote(text[quote_at:end])
         left = text.find("<", end)
         if left < 0 or text[end:left].strip(" \t"):
             raise SipError(400, "Bad Address")
     elif left < 0:
-        return _split_bare(text)
+        return _bare_address(kind, text)
     elif left:
         name = text[:left].strip(" \t")
         if "," in name or ">" in name:
@@ -245,33 +254,38 @@ def _split_address(text: str) -> tuple[str, Uri, Params]:
     right = text.find(">", left)
     if right < 0:
         raise SipError(400, "Unclosed Angle Bracket")
-    rest = text[right + 1 :]
-    params: Params = {}
-    if rest:
-        blank, semicolon, param_text = rest.partition(";")
-        if blank.strip(" \t"):
-            raise SipError(400, "Bad Address")
-        if semicolon:
-            params = parse_params(param_text)
-            if (tag := params.get("tag")) is not None and _OPAQUE.fullmatch(tag) is None:
-                raise SipError(400, "Bad Tag")
-    return name, parse_uri(text[left + 1 : right]), params
+    uri = parse_uri(text[left + 1 : right])
+    right += 1
+    if right == len(text):
+        return kind(name, uri, {})
+    blank, semicolon, param_text = text[right:].partition(";")
+    if blank and blank.strip(" \t"):
+        raise SipError(400, "Bad Address")
+    return kind(name, uri, _address_params(param_text) if semicolon else {})
 
 
-def _split_bare(text: str) -> tuple[str, Uri, Params]:
+def _bare_address(kind: type[Address], text: str) -> Address:
     """An address without angle brackets: what follows a semicolon belongs to the header (RFC 3261 20)."""
     address, semicolon, param_text = text.partition(";")
     address = address.strip(" \t")
     if "?" in address or "," in address:
         raise SipError(400, "Address Needs Angle Brackets")
-    params = parse_params(param_text) if semicolon else {}
-    if (tag := params.get("tag")) is not None and _OPAQUE.fullmatch(tag) is None:
+    return kind("", parse_uri(address), _address_params(param_text) if semicolon else {})
+
+
+def _address_params(text: str) -> Params:
+    params = parse_params(text)
+    if "tag" in params and ((tag := params["tag"]) is None or _OPAQUE.fullmatch(tag) is None):
         raise SipError(400, "Bad Tag")
-    return "", parse_uri(address), params
+    return params
 
 
 def _split_quoted(text: str) -> list[str]:
     """Split at the semicolons outside quotes."""
+    if "\\" not in text:
+        pieces = text.split('"')
+        if len(pieces) % 2 and ";" not in "".join(pieces[1::2]):
+            return text.split(";")
     parts = []
     start = position = 0
     while match := _PARAM_SPECIAL.search(text, position):

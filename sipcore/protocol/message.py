@@ -13,8 +13,7 @@ from .headers import (
     Star,
     Via,
     clean_text,
-    parse_contact,
-    parse_name_addr,
+    parse_address,
     parse_number,
     parse_via,
     split_list,
@@ -114,6 +113,8 @@ class Message:
 
     headers: list[tuple[str, str]]
     body: bytes
+    firsts: dict[str, str] | None = None  # of a parsed message: the first value of each name
+    doubled = ""  # of a parsed message: a header that must stand once and does not
 
     def __init__(self, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:
         self.headers = [(canonical_name(name), value) for name, value in headers]
@@ -161,14 +162,18 @@ class Message:
 
     def _forget(self, name: str) -> None:
         self.__dict__.pop("validated", None)
+        self.firsts = None
         for attribute in _LAZY_OF.get(name, ()):
             self.__dict__.pop(attribute, None)
 
     def _first(self, name: str) -> str:
-        for known, value in self.headers:
-            if known == name:
-                return value
-        raise SipError(400, f"Missing {name}")  # `name` is one of ours
+        value = self._optional(name)
+        if value is None:
+            raise SipError(400, f"Missing {name}")  # `name` is one of ours
+        return value
+
+    def _optional(self, name: str) -> str | None:
+        return self.firsts.get(name) if self.firsts is not None else self.get(name)
 
     @_Lazy
     def via(self) -> Via:
@@ -182,12 +187,12 @@ class Message:
     @_Lazy
     def from_(self) -> NameAddr:
         """Raises SipError 400."""
-        return parse_name_addr(self._first("From"))
+        return parse_address(NameAddr, self._first("From"))
 
     @_Lazy
     def to(self) -> NameAddr:
         """Raises SipError 400."""
-        return parse_name_addr(self._first("To"))
+        return parse_address(NameAddr, self._first("To"))
 
     @_Lazy
     def call_id(self) -> str:
@@ -200,7 +205,9 @@ class Message:
     @_Lazy
     def cseq(self) -> CSeq:
         """Number below 2^31 (RFC 3261 8.1.1.5) and method. Raises SipError 400."""
-        text, _, method = self._first("CSeq").replace("\t", " ").partition(" ")
+        text, _, method = self._first("CSeq").partition(" ")
+        if "\t" in text or "\t" in method:
+            text, _, method = self._first("CSeq").replace("\t", " ").partition(" ")
         number = parse_number(text)
         method = method.strip(" ")
         if number is None or number >= 2**31 or not method:
@@ -210,7 +217,7 @@ class Message:
     @_Lazy
     def max_forwards(self) -> int | None:
         """0 to 255, None when absent (RFC 2543 phones). Raises SipError 400."""
-        text = self.get("Max-Forwards")
+        text = self._optional("Max-Forwards")
         if text is None:
             return None
         number = parse_number(text)
@@ -221,7 +228,7 @@ class Message:
     @_Lazy
     def expires(self) -> int | None:
         """Seconds; None when absent or malformed, so that the default applies (RFC 3261 20.19)."""
-        return parse_number(self.get("Expires"))
+        return parse_number(self._optional("Expires"))
 
     @_Lazy
     def contacts(self) -> list[Contact] | Star:
@@ -231,7 +238,7 @@ class Message:
             if len(values) > 1:
                 raise SipError(400, "Contact Star With Others")
             return STAR
-        return [parse_contact(value) for value in values]
+        return [parse_address(Contact, value) for value in values]
 
     @_Lazy
     def path(self) -> list[str]:
@@ -251,10 +258,12 @@ class Message:
     @_Lazy
     def user_agent(self) -> str:
         """At most 255 characters, control characters replaced; "" when absent."""
-        value = self.get("User-Agent")
+        value = self._optional("User-Agent")
         return clean_text(value, 255) if value else ""
 
     def _list(self, name: str) -> list[str]:
+        if self.firsts is not None and name not in self.firsts:
+            return []
         values = self.getall(name)
         if not values:
             return values
@@ -263,6 +272,8 @@ class Message:
         return [part for value in values for part in split_list(value)]
 
     def _option_tags(self, name: str) -> frozenset[str]:
+        if self.firsts is not None and name not in self.firsts:
+            return frozenset()
         return frozenset(tag.strip(" \t").lower() for value in self.getall(name) for tag in value.split(",")) - {""}
 
     def _write(self, start: str) -> bytes:
@@ -381,34 +392,44 @@ def _start(line: str) -> Request | Response:
 def _split_headers(message: Message, lines: list[str]) -> str | None:
     """Fill in the headers, return the value of Content-Length. The first fault is raised when all are read."""
     fault: SipError | None = None
-    length: str | None = None
-    headers = message.headers
     if len(lines) > MAX_HEADERS + 1:
         fault = SipError(400, "Too Many Headers")
         del lines[MAX_HEADERS + 1 :]
     canonical = CANONICAL.get
+    firsts: dict[str, str] = {}
+    doubled = []
+    headers = message.headers
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         known = canonical(name)
-        try:
-            if known is None:
-                known = canonical_name(name)
-            if not colon:
-                raise SipError(400, "Header Without Colon")
-            if len(line) > MAX_LINE:
-                raise SipError(400, "Header Too Long")
-        except SipError as error:
-            fault = fault or error
-            continue
+        if known is None or not colon or len(line) > MAX_LINE:
+            try:
+                known = _questionable(name, colon, line)
+            except SipError as error:
+                fault = fault or error
+                continue
         value = value.strip(" \t")
-        if known == "Content-Length":
-            if length is not None:
-                fault = fault or SipError(400, "Doubled Content-Length")
-            length = value
+        if known in firsts:
+            doubled.append(known)
+        else:
+            firsts[known] = value
         headers.append((known, value))
+    if doubled and not SINGLE.isdisjoint(doubled):
+        message.doubled = next(name for name in doubled if name in SINGLE)
+        if "Content-Length" in doubled:
+            fault = fault or SipError(400, "Doubled Content-Length")
     if fault is not None:
         raise fault
-    return length
+    message.firsts = firsts
+    return firsts.get("Content-Length")
+
+
+def _questionable(name: str, colon: str, line: str) -> str:
+    if not colon:
+        raise SipError(400, "Header Without Colon")
+    if len(line) > MAX_LINE:
+        raise SipError(400, "Header Too Long")
+    return canonical_name(name)
 
 
 def validate_request(request: Request) -> None:
@@ -423,12 +444,8 @@ def validate_request(request: Request) -> None:
         raise SipError(400, "Bad Method")
     if request.malformed_start:
         raise SipError(400, "Bad Start Line")
-    seen = set()
-    for name, _ in request.headers:
-        if name in SINGLE:
-            if name in seen:
-                raise SipError(400, f"Doubled {name}")  # `name` is one of ours
-            seen.add(name)
+    if request.doubled:
+        raise SipError(400, f"Doubled {request.doubled}")  # the name is one of ours
     uri = request.request_uri
     if uri.scheme not in ("sip", "sips", "tel"):
         raise SipError(416, "Unsupported URI Scheme")

@@ -247,6 +247,8 @@ def _same_address(host: str) -> str:
 
 
 def _normal_params(uri: Uri) -> dict[str, str | None]:
+    if not uri.params:
+        return {}
     return {
         normalise_escapes(name).lower(): None if value is None else normalise_escapes(value).lower()
         for name, value in uri.params.items()
