@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from extensions import admin_views, registration_views
 from extensions.filters import CredentialFilter, OnlineFilter
@@ -20,6 +23,7 @@ from extensions.presence import devices_of, for_list
 
 ACCOUNT_FIELDS = ("number", "display_name", "enabled", "max_devices", "language")
 PASSWORD_FIELDS = ("password_from", "password1", "password2")
+hide_typed = sensitive_post_parameters("password1", "password2")  # from error reports
 
 
 @admin.register(Extension)
@@ -40,12 +44,15 @@ class ExtensionAdmin(admin.ModelAdmin):
         return for_list(super().get_queryset(request))
 
     def get_list_display(self, request):
-        columns = ("number", "name_column", "online_column", "credential_column", "last_seen_column", "enabled_column")
-        return (*columns, "buttons_column") if self.has_change_permission(request) else columns
+        button = ("password_button",) if self.has_change_permission(request) else ()
+        return ("number", "name_column", "online_column", "credential_column", *button, "last_seen_column")
+
+    def changelist_view(self, request, extra_context=None):
+        return super().changelist_view(request, {"title": _("Extensions"), **(extra_context or {})})
 
     @admin.display(description=_("name"), ordering="display_name")
     def name_column(self, extension):
-        return extension.display_name or "–"
+        return format_html('<span class="pbx-name">{}</span>', extension.display_name or "–")
 
     @admin.display(description=_("online"), ordering="devices_online")
     def online_column(self, extension):
@@ -61,12 +68,8 @@ class ExtensionAdmin(admin.ModelAdmin):
     def last_seen_column(self, extension):
         return self.last_seen_cell(extension)
 
-    @admin.display(description=_("enabled"), ordering="enabled", boolean=True)
-    def enabled_column(self, extension):
-        return extension.enabled
-
     @admin.display(description="")
-    def buttons_column(self, extension):
+    def password_button(self, extension):
         return format_html(
             '<a class="pbx-button" href="{}">{}</a>',
             reverse("admin:extensions_extension_password", args=[extension.pk]), _("Password"),
@@ -80,6 +83,10 @@ class ExtensionAdmin(admin.ModelAdmin):
         return render_to_string("admin/extensions/extension/_last_seen.html", {"extension": extension})
 
     # the form
+
+    @method_decorator(hide_typed)
+    def changeform_view(self, request, object_id=None, form_url="", extra_context=None):
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def get_form(self, request, obj=None, change=False, **kwargs):
         if obj is None:
@@ -98,8 +105,11 @@ class ExtensionAdmin(admin.ModelAdmin):
         form = context["adminform"].form
         if getattr(form, "asks", None):
             return self._ask_first(request, form, obj)
-        if obj is not None:
+        if obj is None:
+            context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        else:
             context |= {
+                "title": _("Extension %(number)s") % {"number": form.initial.get("number", obj.number)}, "subtitle": None,
                 "devices": devices_of(obj), "extension": obj, "state": obj.credential_state,
                 "states": CredentialState, "can_change": self.has_change_permission(request, obj),
             }
@@ -119,6 +129,7 @@ class ExtensionAdmin(admin.ModelAdmin):
             "carried": [form[name] for name in ACCOUNT_FIELDS], "title": _("Please confirm"),
         })
 
+    @sensitive_variables("raw")
     def save_model(self, request, obj, form, change):
         raw = getattr(form, "raw_password", None)
         if raw is not None:
@@ -138,6 +149,7 @@ class ExtensionAdmin(admin.ModelAdmin):
         # The page after the POST itself: the raw password is stored nowhere, not even in the session.
         return admin_views.render_card(self, request, obj, request.new_extension_password, is_new=True)
 
+    @sensitive_variables("raw")
     def response_change(self, request, obj):
         raw = getattr(request, "new_extension_password", None)
         return admin_views.render_card(self, request, obj, raw) if raw else super().response_change(request, obj)
@@ -150,8 +162,8 @@ class ExtensionAdmin(admin.ModelAdmin):
             online = extension.bindings.online().count()
             registered += online
             lines.append(f"{extension.number} {extension.display_name}".strip())
-        counts = [(self.opts.verbose_name_plural, len(lines)), (_("phones online, whose registration ends"), registered)]
-        return lines, dict(counts), lacking, protected
+        counts = {self.opts.verbose_name_plural: len(lines), _("phones online, whose registration ends"): registered}
+        return lines, counts, lacking, protected
 
     def delete_queryset(self, request, queryset):
         for extension in queryset:  # one by one, so that each is locked and sends its signals
@@ -163,8 +175,10 @@ class ExtensionAdmin(admin.ModelAdmin):
     def enable(self, request, queryset):
         self._set_enabled(request, queryset, True)
 
-    @admin.action(description=_("Disable the selected extensions (ends their registrations)"), permissions=["change"])
+    @admin.action(description=_("Disable the selected extensions"), permissions=["change"])
     def disable(self, request, queryset):
+        if not request.POST.get("confirmed"):
+            return self._ask_before_action(request, queryset, "disable")
         self._set_enabled(request, queryset, False)
 
     def _set_enabled(self, request, queryset, enabled: bool) -> None:
@@ -181,14 +195,24 @@ class ExtensionAdmin(admin.ModelAdmin):
 
     @admin.action(description=_("Forget the devices of the selected extensions"), permissions=["change"])
     def forget_devices(self, request, queryset):
+        if not request.POST.get("confirmed"):
+            return self._ask_before_action(request, queryset, "forget_devices")
         forgotten = sum(registration_views.forget(self, request, extension) for extension in queryset)
         messages.success(request, registration_views.forgotten_text(forgotten))
+
+    def _ask_before_action(self, request, queryset, action: str):
+        chosen = list(queryset)
+        return TemplateResponse(request, "admin/extensions/extension/confirm_action.html", {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": _("Please confirm"),
+            "chosen": chosen, "phones": sum(extension.devices_online for extension in chosen), "action": action,
+            "checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+        })
 
     # the other pages
 
     def get_urls(self):
         def page(route: str, view, name: str):
-            return path(route, self.admin_site.admin_view(partial(view, self)), name=f"extensions_extension_{name}")
+            return path(route, hide_typed(self.admin_site.admin_view(partial(view, self))), name=f"extensions_extension_{name}")
 
         return [
             page("live/", registration_views.live, "live"),

@@ -14,10 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.debug import sensitive_variables
 
 from extensions import provisioning
-from extensions.card import account_sheets
+from extensions.card import account_sheets, url_host
 from extensions.forms import PasswordForm
 from extensions.models import CredentialState, Extension
 from extensions.passwords import password_warning
@@ -51,7 +51,6 @@ def to_form(extension: Extension) -> HttpResponse:
     return redirect("admin:extensions_extension_change", extension.pk)
 
 
-@sensitive_post_parameters("password1", "password2")
 @sensitive_variables("form", "raw")
 def password(admin, request: HttpRequest, pk: int) -> HttpResponse:
     """The Password button: type one twice, or generate; then the card, with the password shown this one time."""
@@ -105,7 +104,7 @@ def phone_link(admin, request: HttpRequest, pk: int) -> HttpResponse:
     response = page(
         admin, request, "phone_link.html", extension, title=title, link=link, url=url, qr=qr_svg(url),
         unreachable_from_phones=request.get_host().startswith(("localhost", "127.", "[::1]")),
-        own_address=own_address(),
+        own_url=f"{request.scheme}://{url_host(own_address())}:{request.get_port()}/admin/",
     )
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -36,7 +36,7 @@ def account_sheets(extension: Extension, password: str | None = None) -> list[Sh
     """``password`` is the raw one just set, the only moment at which it can be shown."""
     account = extension.sip_account
     empty = _("leave empty")
-    host = f"[{account.server}]" if ":" in account.server else account.server
+    host = url_host(account.server)
     host_port = host if account.port == 5060 else f"{host}:{account.port}"
     transport = account.transport.upper()
     secret = Field(
@@ -76,3 +76,8 @@ def account_sheets(extension: Extension, password: str | None = None) -> list[Sh
         Field("Outbound proxy", "", empty),
     ))
     return [everything, zoiper, linphone]
+
+
+def url_host(server: str) -> str:
+    """The server as it stands in an address with a port: an IPv6 address needs its brackets."""
+    return f"[{server}]" if ":" in server else server

@@ -13,7 +13,8 @@ from extensions.models import CredentialState, Extension
 class Overview:
     total: int
     online: int
-    without_password: int  # enabled, but no phone can sign in: the password is missing or stale
+    missing: int  # enabled, but no phone can sign in: there is no password
+    stale: int  # enabled, and its password has to be given again
     disabled: int
 
 
@@ -24,11 +25,11 @@ def overview(request: HttpRequest) -> Overview | None:
     ):
         return None
     extensions = Extension.objects.with_presence()
+    enabled = extensions.filter(enabled=True)
     return Overview(
         total=Extension.objects.count(),
         online=extensions.filter(devices_online__gt=0).count(),
-        without_password=extensions.filter(enabled=True).exclude(
-            stored_credential_state=CredentialState.READY
-        ).count(),
+        missing=enabled.filter(stored_credential_state=CredentialState.MISSING).count(),
+        stale=enabled.filter(stored_credential_state=CredentialState.STALE).count(),
         disabled=Extension.objects.filter(enabled=False).count(),
     )

@@ -19,12 +19,14 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
 
+from extensions.card import url_host
 from extensions.models import CredentialState, DigestCredential, Extension, ProvisioningLink
 from pbx.client_address import client_address
 
 LIFETIME = timedelta(minutes=15)
 PRIVATE_NETS = tuple(ipaddress.ip_network(net) for net in (
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10", "::1/128",
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7",
+    "fe80::/10", "::1/128",
 ))
 
 
@@ -69,7 +71,7 @@ def document(extension: Extension, credentials: list[DigestCredential]) -> bytes
     """Linphone's configuration as XML (its remote provisioning format, tried with 5.1). ``transient_provisioning``
     makes it forget the link, which would not work a second time."""
     account = extension.sip_account
-    host = f"[{account.server}]" if ":" in account.server else account.server
+    host = url_host(account.server)
     port = "" if account.port == 5060 else f":{account.port}"
     name = extension.display_name.replace("\\", " ").replace('"', " ").strip()
     identity = f"<sip:{account.username}@{host}>"

@@ -57,7 +57,7 @@ def second_factor(request: HttpRequest, site) -> HttpResponse:
         enrolled = TOTPDevice.objects.devices_for_user(request.user, confirmed=True).first()
         device = enrolled or _device_to_enrol(request)
         if form.is_valid():
-            allowed, reason = device.verify_is_allowed()
+            allowed, _reason = device.verify_is_allowed()
             if allowed and device.verify_token(form.cleaned_data["code"]):
                 if enrolled is None:
                     device.confirmed = True
