@@ -1,0 +1,62 @@
+"""Test cases that run on SQLite and on PostgreSQL:
+
+    class BaresipTests: ...                                   # the tests, with self.pbx
+    class BaresipOnSqlite(BaresipTests, OnSqlite): ...
+    class BaresipOnPostgres(BaresipTests, OnPostgres): ...
+
+One ``runsip`` serves all tests of a class; each test takes numbers of its own."""
+
+from __future__ import annotations
+
+import itertools
+import unittest
+from collections.abc import Mapping
+from typing import ClassVar
+
+from tests.support.pbx import PostgresStore, RunningPbx, SqliteStore, Store
+
+
+class PbxCase(unittest.TestCase):
+    settings: ClassVar[Mapping[str, str]] = {}
+    crowd: ClassVar[bool] = False
+    pbx: ClassVar[RunningPbx]
+    _numbers: ClassVar[itertools.count[int]]
+
+    @classmethod
+    def make_store(cls) -> Store:
+        raise unittest.SkipTest("a base class")
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls._numbers = itertools.count(1001)
+        cls.pbx = RunningPbx(cls.make_store(), crowd=cls.crowd, settings=cls.settings)
+        cls.addClassCleanup(cls.pbx.stop)
+
+    def new_extension(self, password: str = "s3cret-pass") -> str:
+        """A fresh number with this password."""
+        number = str(next(self._numbers))
+        self.pbx.create_extension(number, password)
+        return number
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        """With the server's log beside a failure: without it a failure on another machine tells nothing."""
+        before = len(result.failures) + len(result.errors) if result else 0
+        given = super().run(result)
+        if result and len(result.failures) + len(result.errors) > before and hasattr(type(self), "pbx"):
+            kind = result.failures if result.failures and result.failures[-1][0] is self else result.errors
+            if kind and kind[-1][0] is self:
+                kind[-1] = (self, f"{kind[-1][1]}\n--- the end of runsip's log ---\n{self.pbx.program.tail(60)}\n")
+        return given
+
+
+class OnSqlite(PbxCase):
+    @classmethod
+    def make_store(cls) -> Store:
+        return SqliteStore()
+
+
+class OnPostgres(PbxCase):
+    @classmethod
+    def make_store(cls) -> Store:
+        return PostgresStore()
