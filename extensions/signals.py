@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 
@@ -56,5 +56,6 @@ def refresh_cache(sender, instance: Extension, using: str, raw: bool = False, **
 @receiver(pre_delete, sender=Extension)
 def lock_deleted(sender, instance: Extension, using: str, **_more) -> None:
     """Credentials and registrations go by cascade, in the same transaction. Without the lock, a registration that
-    the engine adds in the middle would make the delete fail."""
-    _locked(instance, using)
+    the engine adds in the middle would make the delete fail. SQLite has one writer at a time and needs none."""
+    if connections[using].features.has_select_for_update:
+        _locked(instance, using)
