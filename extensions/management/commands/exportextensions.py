@@ -10,11 +10,13 @@ from extensions.management.database_command import DatabaseCommand
 
 
 class Command(DatabaseCommand):
-    help = "Writes all extensions as CSV, without passwords and HA1s, for a spreadsheet or for importextensions."
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Writes all extensions as CSV, without passwords and HA1s, for a spreadsheet or for importextensions.")
 
     def add_arguments(self, parser):
-        parser.add_argument("file", nargs="?", default="-", help="a new file; - or nothing for stdout")
-        parser.add_argument("--force", action="store_true", help="overwrite a file that is there already")
+        parser.add_argument("file", nargs="?", default="-", help=_("a new file; - or nothing for standard output"))
+        parser.add_argument("--force", action="store_true", help=_("overwrite a file that is there already"))
 
     def handle(self, *, file, force, **_options):
         if file == "-":

@@ -25,23 +25,28 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class Command(DatabaseCommand):
-    help = (
-        "Imports extensions from a CSV file whose first line names the columns: number, and if wanted name, password, "
-        "ha1 and ha1_sha256 (of this server's realm), enabled, max_devices, language. All lines or none are imported."
-    )
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _(
+            "Imports extensions from a CSV file whose first line names the columns: number, and if wanted name, "
+            "password, ha1 and ha1_sha256 (of this server's realm), enabled, max_devices, language. All lines are "
+            "imported or none."
+        )
 
     def add_arguments(self, parser):
-        parser.add_argument("file", help="the CSV file (UTF-8; comma, semicolon or tab), or - for stdin")
-        parser.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
+        parser.add_argument("file", help=_("the CSV file (comma, semicolon or tab), or - for standard input"))
+        parser.add_argument("--dry-run", action="store_true", help=_("check everything, change nothing"))
         parser.add_argument(
             "--update", action="store_true",
-            help="change extensions that are there already; what the file has no column for stays as it is",
+            help=_("change extensions that are there already; what the file has no column for stays as it is"),
         )
         parser.add_argument(
             "--generate-passwords", metavar="OUT.csv",
-            help="make a password for each extension that would be without one, and write them to this new file",
+            help=_("make a password for each extension that would be without one, and write them to this new file"),
         )
-        parser.add_argument("--encoding", default="", help="of the file if it is not UTF-8, for example cp1251")
+        parser.add_argument(
+            "--encoding", default="", help=_("of the file if it is not UTF-8, for example cp1251")
+        )
 
     def handle(self, *, file, dry_run, update, generate_passwords, encoding, **_options):
         output = Path(generate_passwords) if generate_passwords else None

@@ -21,17 +21,21 @@ TRIES = 3
 
 
 class Command(DatabaseCommand):
-    help = "Sets the password of an extension. Asks for it twice, unless --generate or --stdin is given."
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Sets the password of an extension. Asks for it twice, unless --generate or --stdin is given.")
 
     def add_arguments(self, parser):
-        parser.add_argument("number", help="the extension, for example 1001")
+        parser.add_argument("number", help=_("the extension, for example 1001"))
         source = parser.add_mutually_exclusive_group()
         source.add_argument(
-            "--generate", action="store_true", help="make a strong password and print it once, alone on its line"
+            "--generate", action="store_true", help=_("make a strong password and print it once, alone on its line")
         )
-        source.add_argument("--stdin", action="store_true", help="read the password from the first line of stdin")
-        parser.add_argument("--create", action="store_true", help="make the extension if there is none yet")
-        parser.add_argument("--name", default="", help="display name of the extension made by --create")
+        source.add_argument(
+            "--stdin", action="store_true", help=_("read the password from the first line of standard input")
+        )
+        parser.add_argument("--create", action="store_true", help=_("make the extension if there is none yet"))
+        parser.add_argument("--name", default="", help=_("display name of the extension made by --create"))
 
     def handle(self, *, number, generate, stdin, create, name, **_options):
         # With --generate a script reads the password from stdout; what is said about it goes to stderr.
