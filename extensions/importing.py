@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
@@ -124,7 +125,9 @@ def _plan_row(plan, row, stored, seen, *, update: bool, generate: bool):
 def _complete(plan: Plan, change: Change, *, generate: bool) -> None:
     extension = change.extension
     number = extension.number
-    if not change.has_secret and (extension.pk is None or extension.credential_state != CredentialState.READY):
+    if change.ha1s is not None and not set(settings.SIP_DIGEST_ALGORITHMS) <= set(change.ha1s):
+        plan.without_credential.append(number)  # a phone may answer the challenge that has no HA1
+    elif not change.has_secret and (extension.pk is None or extension.credential_state != CredentialState.READY):
         if generate:
             change.raw = generate_password()
             plan.generated.append(number)

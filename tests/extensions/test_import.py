@@ -82,7 +82,12 @@ class ImportTests(FileTests):
         self.assertEqual(ha1s(extension), {"MD5": MD5})
         self.assertEqual(extension.password, "")
         self.assertEqual(extension.credential_state, CredentialState.READY)
-        self.run_import(f"number,ha1,ha1_sha256\n1001,{MD5},{SHA256}\n", "--update")
+        with override_settings(SIP_DIGEST_ALGORITHMS=["SHA-256", "MD5"]):
+            self.assertIn(
+                "no phone can sign in to: 1001.", self.run_import(f"number,ha1\n1001,{MD5}\n", "--update")
+            )
+            out = self.run_import(f"number,ha1,ha1_sha256\n1001,{MD5},{SHA256}\n", "--update")
+            self.assertNotIn("no phone can sign in", out)
         self.assertEqual(ha1s(extension), {"MD5": MD5, "SHA-256": SHA256})
 
     def test_every_bad_line_is_named_with_its_reason_and_nothing_is_imported(self):
@@ -195,7 +200,8 @@ class ImportTests(FileTests):
         make_extension("1001")
         output = self.directory / "passwords.csv"
         content = "number,password\n1001,\n1002,\n1003,horse-battery-9\n"
-        self.run_import(content, "--update", "--dry-run", "--generate-passwords", str(output))
+        out = self.run_import(content, "--update", "--dry-run", "--generate-passwords", str(output))
+        self.assertIn("Passwords would be generated for: 1002.", out)
         self.assertFalse(output.exists())
         old_mask = os.umask(0)
         try:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
@@ -82,6 +83,11 @@ class OneWriterTests(TestCase):
         Extension.objects.update_or_create(number="1001", defaults={"enabled": False})
         extension.refresh_from_db()
         self.assertFalse(extension.enabled)
+
+
+class MigrationTests(TestCase):
+    def test_models_and_migrations_agree(self):
+        call_command("makemigrations", "extensions", "--check", "--dry-run", verbosity=0)
 
 
 class SourceTests(SimpleTestCase):

@@ -137,7 +137,11 @@ class Command(DatabaseCommand):
             )
         if plan.weak:
             self.stdout.write(_("Weak or risky passwords: %(numbers)s.") % {"numbers": _some(plan.weak)})
-        if plan.generated and not dry_run:
+        if plan.generated and dry_run:
+            self.stdout.write(
+                _("Passwords would be generated for: %(numbers)s.") % {"numbers": _some(plan.generated)}
+            )
+        elif plan.generated:
             self.stdout.write(
                 _("Generated passwords (%(count)d) are in %(file)s: hand them out and delete the file.")
                 % {"count": len(plan.generated), "file": output}
