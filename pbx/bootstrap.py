@@ -148,16 +148,20 @@ def fill(environment: Path, wanted: list[str]) -> None:
     unfinished.touch()
     if run_quietly(python, "-m", "pip", "--version").returncode != 0:
         make_pip(environment, python)
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--only-binary=:all:"]
+    log = environment / "pbx-pip.log"
+    log.unlink(missing_ok=True)
+    command = [
+        str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--only-binary=:all:",
+        "--log", str(log),  # pip tells what it could not fetch there only
+    ]
     for name in wanted:
         command += ["-r", str(ROOT / name)]
     done = run_quietly(*command)
     if done.returncode > 0:
         unfinished.unlink()  # pip itself gave up and left things as they were
     if done.returncode != 0:
-        log = environment / "pbx-pip.log"
-        log.write_text(done.stdout, "utf-8", errors="replace")
-        raise SetupFailed(explain(done.stdout, log))
+        raise SetupFailed(explain(done.stdout + read(log), log))
+    log.unlink(missing_ok=True)
     for name in ("requirements.txt", "requirements-dev.txt"):
         if name in wanted:
             stamp_of(environment, name).write_text(fingerprint(name), "utf-8")
