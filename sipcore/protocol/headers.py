@@ -10,6 +10,9 @@ from .uri import Uri, parse_host_port, parse_uri
 
 Params = dict[str, str | None]  # names in lower case; values as they stood, quotes included
 
+MAX_PARAMS = 128  # of one value
+MAX_LIST = 512  # values in one line
+
 LARGEST = 2**32 - 1  # what a larger number of seconds or a larger counter is read as (RFC 3261 20.19)
 
 # RFC 3261 25.1: token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
@@ -21,7 +24,9 @@ _PARAM_NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,128}")
 _USUAL_PARAMS = frozenset(("branch", "rport", "received", "tag", "expires", "q", "+sip.instance", "reg-id", "ob", "lr"))
 _LIST_SPECIAL = re.compile(r'[,"<]')
 _PARAM_SPECIAL = re.compile(r'[;"]')
-# RFC 3261 25.1: quoted-pair
+# RFC 3261 25.1: quoted-string; possessive, so that one without end costs no more than one with
+_QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# quoted-pair
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
 # C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
@@ -140,6 +145,8 @@ def parse_params(text: str) -> Params:
     """Read `a=1;b;c="x;y"` (without the leading semicolon). Raises SipError 400 on doubled, empty or bad names."""
     params: Params = {}
     parts = text.split(";") if '"' not in text else _split_quoted(text)
+    if len(parts) > MAX_PARAMS:
+        raise SipError(400, "Too Many Parameters")
     spaced = " " in text or "\t" in text
     if not parts[-1].strip(" \t"):
         parts.pop()  # one trailing semicolon harms nobody
@@ -164,11 +171,15 @@ def format_params(params: Params) -> str:
 def split_list(text: str) -> list[str]:
     """Split at the commas outside quotes and angle brackets; empty elements are dropped. Raises SipError 400."""
     if '"' not in text and "<" not in text:
+        if text.count(",") >= MAX_LIST:
+            raise SipError(400, "Too Many Values")
         return [part for piece in text.split(",") if (part := piece.strip(" \t"))]
-    parts = []
-    start = position = 0
+    parts: list[str] = []
+    start = position = marks = 0
     while match := _LIST_SPECIAL.search(text, position):
-        char, position = match.group(), match.end()
+        char, position, marks = match.group(), match.end(), marks + 1
+        if marks > 4 * MAX_LIST:
+            raise SipError(400, "Too Many Values")
         if char == ",":
             parts.append(text[start : position - 1])
             start = position
@@ -184,15 +195,10 @@ def split_list(text: str) -> list[str]:
 
 def quoted_end(text: str, start: int) -> int:
     """The index after the quoted-string whose opening quote is at `start` (RFC 3261 25.1). Raises SipError 400."""
-    begin = start + 1
-    while (end := text.find('"', begin)) >= 0:
-        backslash = end
-        while backslash > begin and text[backslash - 1] == "\\":
-            backslash -= 1
-        if (end - backslash) % 2 == 0:
-            return end + 1
-        begin = end + 1
-    raise SipError(400, "Unbalanced Quote")
+    match = _QUOTED_STRING.match(text, start)
+    if match is None:
+        raise SipError(400, "Unbalanced Quote")
+    return match.end()
 
 
 def quote(text: str) -> str:
@@ -282,16 +288,21 @@ def _address_params(text: str) -> Params:
 
 def _split_quoted(text: str) -> list[str]:
     """Split at the semicolons outside quotes."""
+    quotes = text.count('"')
+    if quotes > 4 * MAX_PARAMS:
+        raise SipError(400, "Too Many Parameters")
     if "\\" not in text:
         pieces = text.split('"')
-        if len(pieces) % 2 and ";" not in "".join(pieces[1::2]):
+        if quotes % 2 == 0 and ";" not in "".join(pieces[1::2]):
             return text.split(";")
-    parts = []
+    parts: list[str] = []
     start = position = 0
     while match := _PARAM_SPECIAL.search(text, position):
         position = match.end()
         if match.group() == '"':
             position = quoted_end(text, position - 1)
+        elif len(parts) > MAX_PARAMS:
+            raise SipError(400, "Too Many Parameters")
         else:
             parts.append(text[start : position - 1])
             start = position

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import quote
 
 from .errors import SipError
 
@@ -18,7 +19,12 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _FORBIDDEN = re.compile(r'[\x00-\x20\x7f<>"\\\ud800-\udfff]')
 # RFC 3261 25.1: unreserved = alphanum / mark
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
-_HEX = frozenset("0123456789abcdefABCDEF")
+_HEX = "0123456789abcdefABCDEF"
+_NORMAL_ESCAPES = {
+    f"%{a}{b}": char if (char := chr(int(a + b, 16))) in _UNRESERVED else f"%{a}{b}".upper() for a in _HEX for b in _HEX
+}
+_ASCII = "".join(map(chr, range(128)))
+_ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
 # RFC 3261 19.1.4: these never match when only one of the two URIs has them
 _MUST_BE_IN_BOTH = ("user", "ttl", "method", "maddr", "transport")
 
@@ -145,18 +151,8 @@ def normalise_escapes(text: str) -> str:
     """Undo each needless %HH once, write the others in capitals (RFC 3261 19.1.4)."""
     if "%" not in text:
         return text if text.isascii() else _escape_non_ascii(text)
-    first, *rest = text.split("%")
-    out = [first]
-    for piece in rest:
-        code = piece[:2]
-        if len(code) == 2 and code[0] in _HEX and code[1] in _HEX:
-            char = chr(int(code, 16))
-            out.append(char if char in _UNRESERVED else "%" + code.upper())
-            out.append(piece[2:])
-        else:
-            out.append("%" + piece)
-    joined = "".join(out)
-    return joined if joined.isascii() else _escape_non_ascii(joined)
+    text = _ESCAPE.sub(lambda match: _NORMAL_ESCAPES[match.group()], text)
+    return text if text.isascii() else _escape_non_ascii(text)
 
 
 def _parse(text: str) -> Uri:
@@ -260,7 +256,4 @@ def _normal_headers(uri: Uri) -> dict[str, str]:
 
 
 def _escape_non_ascii(text: str) -> str:
-    return "".join(
-        char if char.isascii() else "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
-        for char in text
-    )
+    return quote(text, safe=_ASCII, errors="surrogatepass")
