@@ -24,7 +24,7 @@ _SPELLING = {name.upper(): name for hash_name in _HASHES for name in (hash_name,
 # RFC 7616 3.4: auth-param = token BWS "=" BWS ( token / quoted-string ), with the comma after it. A failed try costs no
 # more than the way to the next `=` or quote, 32 times at most: linear.
 _AUTH_PARAM = re.compile(
-    r"(([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]*+=[ \t]*+(?:\"([^\"]*+)\"|([^ \t\",=]*+))[ \t]*+(?:,[ \t]*+|$))"
+    r"(([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+(?:\"([^\"]*+)\"|([^ \t\",=]*+))[ \t]*+(?:,[ \t]*+|$))"
 )
 _NC = re.compile(r"[0-9a-fA-F]{8}")
 
@@ -187,6 +187,10 @@ class Nonces:
         if not genuine or worker != self._worker or not -self.FUTURE <= now - issued <= self._lifetime:
             return NonceState.STALE
         return NonceState.VALID
+
+    def issued(self, nonce: str) -> int:
+        """When a nonce whose state is VALID was issued, in seconds of the wall clock."""
+        return int(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce + "=="))[0])
 
     def _mac(self, head: bytes, source_ip: str) -> bytes:
         return hmac.digest(self._key, head + _network(source_ip), "sha256")[: self._MAC]

@@ -26,8 +26,6 @@ _LIST_SPECIAL = re.compile(r'[,"<]')
 _PARAM_SPECIAL = re.compile(r'[;"]')
 # RFC 3261 25.1: quoted-string; possessive, so that one without end costs no more than one with
 _QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-# quoted-pair
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
 # C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -213,7 +211,9 @@ def unquote(text: str) -> str:
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     text = text[1:-1]
-    return _QUOTED_PAIR.sub(r"\1", text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    return "\\".join([piece.replace("\\", "") for piece in text.split("\\\\")])
 
 
 def parse_number(text: str | None) -> int | None:

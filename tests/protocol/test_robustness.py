@@ -195,7 +195,6 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "clean": lambda text: headers.clean_text(text, 100_000),
     "authorization": digest.parse_authorization,
     "digest": lambda text: digest.parse_authorization("Digest " + text[: digest.MAX_AUTHORIZATION]),
-    "auth-params": digest._auth_params,
     "nonce": lambda text: digest.Nonces(b"k", 1, 10).state(text, 1.0, text),
     "sdp": lambda text: sdp_of(text).to_bytes(),
     "codecs": lambda text: sdp_of("m=audio 1 RTP/AVP 0\na=rtpmap:" + text).media[0].codecs,
