@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from sipcore.authentication import prove
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreRejected
 from sipcore.registrar import (
     Accepted,
@@ -16,7 +17,6 @@ from sipcore.registrar import (
     Policy,
     Refused,
     Registration,
-    authenticate,
     register,
 )
 
@@ -42,7 +42,7 @@ class RegistrationBatch:
         proven: dict[int, list[int]] = {}
         for index, request in enumerate(asked):
             account = accounts.get(request.number)
-            refusal = authenticate(request, account, self._decoy_ha1)
+            refusal = prove(request.credentials, request.method, account, self._decoy_ha1)
             if refusal is not None:
                 decisions[index] = refusal
             elif account is not None:

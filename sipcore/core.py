@@ -7,7 +7,6 @@ takes the decisions back."""
 from __future__ import annotations
 
 import hashlib
-import hmac
 import random
 import re
 import time
@@ -15,19 +14,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+from sipcore.authentication import Authenticator, Challenge
 from sipcore.clock import Clock
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
 from sipcore.ports import Binding
 from sipcore.protocol import events
-from sipcore.protocol.digest import Credentials, Nonces, NonceState, challenge, parse_authorization
 from sipcore.protocol.endpoint import MAGIC, Endpoint
-from sipcore.protocol.errors import SipError, UnknownScheme
+from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import parse_via, quote, split_list
+from sipcore.protocol.headers import quote, split_list
 from sipcore.protocol.message import Request, Response, make_response
-from sipcore.protocol.uri import parse_uri, same_uri
+from sipcore.protocol.uri import parse_uri
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
 
@@ -58,11 +57,18 @@ class Core:
         self.settings = settings
         self._log = log
         self._clock = clock
-        self._tag_key = hmac.digest(settings.key, b"to-tag", "sha256")
-        self._nonces = Nonces(hmac.digest(settings.key, b"nonce", "sha256"), settings.worker, settings.nonce_lifetime)
+        self._authenticator = Authenticator(
+            settings.realm,
+            settings.algorithms,
+            settings.key,
+            settings.worker,
+            settings.nonce_lifetime,
+            settings.trusted_proxies,
+            clock,
+        )
         # Whose it is stands in front of every branch of ours; the time keeps it apart from those before a restart.
         prefix = f"{settings.node}.{settings.worker}.{int(clock.wall()):x}."
-        self.endpoint = Endpoint(tag=self._tag, branch_prefix=prefix)
+        self.endpoint = Endpoint(tag=self._authenticator.tag, branch_prefix=prefix)
         self._ping_branch = f"{MAGIC}{prefix}ping."
         self._outbox: list[tuple[bytes, Flow]] = []
         self.keepalive = KeepAlive(settings.keepalive_interval)
@@ -157,19 +163,14 @@ class Core:
         if unsupported:
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
             return
-        source = self._source(request, flow)
-        credentials = self._credentials(request)
-        if credentials is None:
-            self._challenge(request, flow, source)
+        judged = self._authenticator.judge(request, flow)
+        if isinstance(judged, Challenge):
+            self._challenge(request, flow, judged.stale)
             return
-        if self._nonces.state(credentials.nonce, self._clock.wall(), source) is not NonceState.VALID:
-            self._challenge(request, flow, source, stale=True)
+        if isinstance(judged, Refused):
+            self._refuse(request, flow, judged.status, judged.cause)
             return
-        refusal = self._form(request, credentials)
-        if refusal is not None:
-            self._refuse(request, flow, refusal.status, refusal.cause)
-            return
-        asked = read_registration(request, credentials, flow)
+        asked = read_registration(request, judged, flow)
         store = self.store
         if store is None or self.draining:
             self._unavailable(request, flow)
@@ -224,8 +225,8 @@ class Core:
                 self.endpoint.abandon(job.transaction)
                 self._answer(request, flow, status, headers=headers)
             case Stale():
-                source = self._source(request, flow)
-                self.endpoint.respond(job.transaction, self._challenge_response(request, flow, source, True), now)
+                response = self._authenticator.challenge(request, flow, stale=True)
+                self.endpoint.respond(job.transaction, response, now)
 
     def _registered(self, request: Request, flow: Flow, decision: Accepted) -> Response:
         wall = self._clock.wall()
@@ -336,21 +337,11 @@ class Core:
             user = request.to.uri.user or ""
             self._log.info(f"Registration refused: number={user} source={flow.remote[0]} cause={cause.value}")
 
-    def _challenge(self, request: Request, flow: Flow, source: str, stale: bool = False) -> None:
+    def _challenge(self, request: Request, flow: Flow, stale: bool = False) -> None:
         if self.may_say(flow):
             again = " (the nonce was used up or too old)" if stale else ""
             self._log.info(f"Sending 401 challenge to {_place(flow)}{again}")
-        self.endpoint.reply_statelessly(request, self._challenge_response(request, flow, source, stale), flow)
-
-    def _challenge_response(self, request: Request, flow: Flow, source: str, stale: bool) -> Response:
-        salt = self._mark(request, flow)
-        nonce = self._nonces.issue(self._clock.wall(), source, salt)
-        realm = self.settings.realm
-        headers = [
-            ("WWW-Authenticate", challenge(realm, nonce, algorithm, stale=stale))
-            for algorithm in self.settings.algorithms
-        ]
-        return make_response(request, 401, headers=headers)
+        self.endpoint.reply_statelessly(request, self._authenticator.challenge(request, flow, stale=stale), flow)
 
     def _unavailable(self, request: Request, flow: Flow) -> None:
         if self.may_say(flow):
@@ -363,54 +354,8 @@ class Core:
 
     # Who is who
 
-    def _credentials(self, request: Request) -> Credentials | None:
-        """Those made for our realm, or None. Raises SipError 400 for an Authorization that cannot be read."""
-        for value in request.getall("Authorization"):
-            try:
-                credentials = parse_authorization(value)
-            except UnknownScheme:
-                continue
-            if credentials.realm == self.settings.realm:
-                return credentials
-        return None
-
-    def _form(self, request: Request, credentials: Credentials) -> Refused | None:
-        """What is wrong with the credentials whoever sent them: judged without looking at any account."""
-        if credentials.algorithm not in self.settings.algorithms:
-            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
-        # qop was offered, so it is required: without it neither the count nor replay can be checked.
-        if credentials.qop != "auth" or credentials.nc is None or not credentials.cnonce:
-            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
-        try:
-            digest_uri = parse_uri(credentials.uri)
-        except SipError:
-            return Refused(400, Cause.DIGEST_URI)
-        if not same_uri(digest_uri, request.request_uri, ignore_params=True):
-            return Refused(400, Cause.DIGEST_URI)
-        user = credentials.username.lower()
-        if request.to.uri.canonical_user.lower() != user or request.from_.uri.canonical_user.lower() != user:
-            return Refused(403, Cause.THIRD_PARTY)
-        return None
-
     def _is_ours(self, host: str, flow: Flow) -> bool:
         return host == flow.local[0] or host in self.settings.domains
-
-    def _source(self, request: Request, flow: Flow) -> str:
-        """The phone's address: the packet's, or what a trusted proxy in front says it was."""
-        if self.settings.trusted_proxies(flow.remote[0]):
-            vias = split_list(", ".join(request.getall("Via")))
-            if len(vias) > 1:
-                phone = parse_via(vias[-1])
-                return phone.params.get("received") or phone.host
-        return flow.remote[0]
-
-    def _mark(self, request: Request, flow: Flow) -> bytes:
-        """The same for the same request, so that a 401 sent twice is the same twice, with nothing remembered."""
-        parts = (request.call_id, request.from_.tag or "", request.via.branch or "", flow.remote[0])
-        return hmac.digest(self._tag_key, "|".join(parts).encode("utf-8", "replace"), "sha256")
-
-    def _tag(self, text: str) -> str:
-        return hmac.digest(self._tag_key, text.encode("utf-8", "replace"), "sha256").hex()[:16]
 
     def _remember(self, host: str) -> None:
         self._known[host] = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from sipcore.ports import Account, Binding, BindingId
-from sipcore.protocol.digest import Credentials, response_matches
+from sipcore.protocol.digest import Credentials
 from sipcore.protocol.flow import Flow
 
 MAX_CONTACTS = 10
@@ -114,23 +114,6 @@ class Busy:
 
 
 Decision = Accepted | Refused | Stale | Busy
-
-
-def authenticate(asked: Registration, account: Account | None, decoy_ha1: dict[str, str]) -> Refused | None:
-    """None when the digest is right. Whatever is wrong, the same work is done: an unknown number is computed
-    against a decoy HA1, so that neither the bytes nor the time of the answer tell whether a number exists."""
-    algorithm = asked.credentials.algorithm
-    ha1 = account.ha1.get(algorithm) if account is not None else None
-    matches = response_matches(ha1 or decoy_ha1[algorithm], asked.credentials, asked.method)
-    if account is None:
-        return Refused(403, Cause.UNKNOWN_EXTENSION)
-    if ha1 is None:
-        return Refused(403, Cause.STALE_CREDENTIAL if account.has_stale else Cause.NO_CREDENTIAL)
-    if not matches:
-        return Refused(403, Cause.WRONG_PASSWORD)
-    if not account.enabled:
-        return Refused(403, Cause.DISABLED)
-    return None
 
 
 def register(

@@ -1,0 +1,161 @@
+"""Who sent a request: nonces, challenges, and everything about credentials that is judged without any account.
+
+Nothing is kept for a stranger. The answer to a request without credentials is made of the request and a key alone,
+and is the same each time the same request comes (RFC 3261 section 8.2.7)."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sipcore.clock import Clock
+from sipcore.ports import Account
+from sipcore.protocol.digest import (
+    Credentials,
+    Nonces,
+    NonceState,
+    challenge,
+    parse_authorization,
+    response_matches,
+)
+from sipcore.protocol.errors import SipError, UnknownScheme
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import parse_via, split_list
+from sipcore.protocol.message import Request, Response, make_response
+from sipcore.protocol.uri import parse_uri, same_uri
+from sipcore.registrar import Cause, Refused
+
+COUNTS_KEPT = 200_000
+"""Nonces whose highest count is remembered for requests other than REGISTER (whose counts are on disk)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """401. ``stale``: the credentials may be right, the nonce is not good (any more); that is no failure."""
+
+    stale: bool
+
+
+class Authenticator:
+    """``key`` is secret and outlives a restart; ``trusted_proxy`` tells whether an address is one of our proxies."""
+
+    def __init__(
+        self,
+        realm: str,
+        algorithms: tuple[str, ...],
+        key: bytes,
+        worker: int,
+        nonce_lifetime: int,
+        trusted_proxy: Callable[[str], bool],
+        clock: Clock,
+    ) -> None:
+        self._realm, self._algorithms = realm, algorithms
+        self._trusted_proxy = trusted_proxy
+        self._clock = clock
+        self._tag_key = hmac.digest(key, b"to-tag", "sha256")
+        self._nonces = Nonces(hmac.digest(key, b"nonce", "sha256"), worker, nonce_lifetime)
+        self._started = int(clock.wall())
+        self._counts: OrderedDict[str, int] = OrderedDict()
+
+    def judge(self, request: Request, flow: Flow) -> Credentials | Challenge | Refused:
+        """What can be said before any account is looked up. For a REGISTER, To, From and the credentials must be of
+        one user; for anything else, From and the credentials. Raises SipError 400 for a broken Authorization."""
+        credentials = self._credentials(request)
+        if credentials is None:
+            return Challenge(stale=False)
+        if (
+            self._nonces.state(credentials.nonce, self._clock.wall(), self.source(request, flow))
+            is not NonceState.VALID
+        ):
+            return Challenge(stale=True)
+        return self._form(request, credentials) or credentials
+
+    def count_is_new(self, credentials: Credentials) -> bool:
+        """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a
+        restart are not known any more, so nonces from before it are not good either."""
+        if credentials.nc is None or self._nonces.issued(credentials.nonce) < self._started:
+            return False
+        highest = self._counts.get(credentials.nonce, 0)
+        if credentials.nc <= highest:
+            return False
+        self._counts[credentials.nonce] = credentials.nc
+        self._counts.move_to_end(credentials.nonce)
+        if len(self._counts) > COUNTS_KEPT:
+            self._counts.popitem(last=False)
+        return True
+
+    def challenge(self, request: Request, flow: Flow, *, stale: bool = False) -> Response:
+        """The 401 with one challenge for each algorithm offered, the preferred first (RFC 8760 section 2.4)."""
+        nonce = self._nonces.issue(self._clock.wall(), self.source(request, flow), self._mark(request, flow))
+        headers = [
+            ("WWW-Authenticate", challenge(self._realm, nonce, algorithm, stale=stale))
+            for algorithm in self._algorithms
+        ]
+        return make_response(request, 401, headers=headers)
+
+    def source(self, request: Request, flow: Flow) -> str:
+        """The phone's address: the packet's, or what a trusted proxy in front says it was."""
+        if self._trusted_proxy(flow.remote[0]):
+            vias = split_list(", ".join(request.getall("Via")))
+            if len(vias) > 1:
+                phone = parse_via(vias[-1])
+                return phone.params.get("received") or phone.host
+        return flow.remote[0]
+
+    def tag(self, text: str) -> str:
+        """A tag that nobody can guess and that is the same for the same text."""
+        return hmac.digest(self._tag_key, text.encode("utf-8", "replace"), "sha256").hex()[:16]
+
+    def _mark(self, request: Request, flow: Flow) -> bytes:
+        parts = (request.call_id, request.from_.tag or "", request.via.branch or "", flow.remote[0])
+        return hmac.digest(self._tag_key, "|".join(parts).encode("utf-8", "replace"), "sha256")
+
+    def _credentials(self, request: Request) -> Credentials | None:
+        """Those made for our realm, or None."""
+        for value in request.getall("Authorization") + request.getall("Proxy-Authorization"):
+            try:
+                credentials = parse_authorization(value)
+            except UnknownScheme:
+                continue
+            if credentials.realm == self._realm:
+                return credentials
+        return None
+
+    def _form(self, request: Request, credentials: Credentials) -> Refused | None:
+        if credentials.algorithm not in self._algorithms:
+            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
+        # qop was offered, so it is required: without it neither the count nor replay can be checked.
+        if credentials.qop != "auth" or credentials.nc is None or not credentials.cnonce:
+            return Refused(403, Cause.UNSUPPORTED_ALGORITHM)
+        try:
+            digest_uri = parse_uri(credentials.uri)
+        except SipError:
+            return Refused(400, Cause.DIGEST_URI)
+        if not same_uri(digest_uri, request.request_uri, ignore_params=True):
+            return Refused(400, Cause.DIGEST_URI)
+        user = credentials.username.lower()
+        if request.from_.uri.canonical_user.lower() != user:
+            return Refused(403, Cause.THIRD_PARTY)
+        if request.method == "REGISTER" and request.to.uri.canonical_user.lower() != user:
+            return Refused(403, Cause.THIRD_PARTY)
+        return None
+
+
+def prove(credentials: Credentials, method: str, account: Account | None, decoy_ha1: dict[str, str]) -> Refused | None:
+    """None when the digest is right and the account may be used. Whatever is wrong, the same work is done: an
+    unknown number is computed against a decoy HA1, so that neither the bytes nor the time of the answer tell
+    whether a number exists."""
+    algorithm = credentials.algorithm
+    ha1 = account.ha1.get(algorithm) if account is not None else None
+    matches = response_matches(ha1 or decoy_ha1[algorithm], credentials, method)
+    if account is None:
+        return Refused(403, Cause.UNKNOWN_EXTENSION)
+    if ha1 is None:
+        return Refused(403, Cause.STALE_CREDENTIAL if account.has_stale else Cause.NO_CREDENTIAL)
+    if not matches:
+        return Refused(403, Cause.WRONG_PASSWORD)
+    if not account.enabled:
+        return Refused(403, Cause.DISABLED)
+    return None
