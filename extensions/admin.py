@@ -109,7 +109,8 @@ class ExtensionAdmin(admin.ModelAdmin):
             context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
         else:
             context |= {
-                "title": _("Extension %(number)s") % {"number": form.initial.get("number", obj.number)}, "subtitle": None,
+                "title": _("Extension %(number)s") % {"number": form.initial.get("number", obj.number)},
+                "subtitle": None,
                 "devices": devices_of(obj), "extension": obj, "state": obj.credential_state,
                 "states": CredentialState, "can_change": self.has_change_permission(request, obj),
             }
@@ -212,7 +213,8 @@ class ExtensionAdmin(admin.ModelAdmin):
 
     def get_urls(self):
         def page(route: str, view, name: str):
-            return path(route, hide_typed(self.admin_site.admin_view(partial(view, self))), name=f"extensions_extension_{name}")
+            wrapped = hide_typed(self.admin_site.admin_view(partial(view, self)))
+            return path(route, wrapped, name=f"extensions_extension_{name}")
 
         return [
             page("live/", registration_views.live, "live"),

@@ -129,6 +129,7 @@ def _refusal(request: HttpRequest, extension: Extension) -> str:
     if not provisioning.is_safe_way(request):
         return _(
             "This page came over an unprotected connection, on which a stranger could read the link. Open the admin "
-            "by https://, or from inside your own network by the private address of this server."
+            "by https://, or from inside your own network by the private address of this server. If a proxy in front "
+            "of the PBX speaks https already, set WEB_HTTPS=yes in .env."
         )
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 
 from extensions.models import Extension
 
@@ -32,6 +33,7 @@ class Sheet:
         return "\n".join(f"{field.label}: {field.value or field.note}" for field in self.fields)
 
 
+@sensitive_variables()
 def account_sheets(extension: Extension, password: str | None = None) -> list[Sheet]:
     """``password`` is the raw one just set, the only moment at which it can be shown."""
     account = extension.sip_account

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 
 from extensions.models import Extension
 from extensions.passwords import generate_password, validate_password
@@ -34,15 +35,22 @@ class PasswordFields(forms.Form):
         """The extension that the password is for, because it must not be its number."""
         return ""
 
+    def wants_password(self) -> bool:
+        return True
+
+    @sensitive_variables()
     def clean(self):
         data = super().clean()
         choice = data.get("password_from")
+        if not self.wants_password():
+            return data
         if choice == GENERATE:
             self.raw_password = generate_password()
         elif choice == TYPE:
             self._clean_typed(data)
         return data
 
+    @sensitive_variables()
     def _clean_typed(self, data) -> None:
         first, second = data.get("password1"), data.get("password2")
         if not first:
@@ -119,21 +127,23 @@ class ExtensionForm(PasswordFields, forms.ModelForm):
     def disables(self) -> bool:
         return self.was_enabled and self.cleaned_data.get("enabled") is False
 
+    def wants_password(self) -> bool:
+        # Without a rename the Password button is the place for that.
+        return self.renames and self.cleaned_data.get("confirmed", False)
+
     def clean(self):
         data = super().clean()
-        if not self.renames:
-            self.raw_password = None  # the Password button is the place for that
-        if self.errors or data.get("confirmed"):
-            return data
-        if self.renames:
-            self.asks.add("rename")
-        if self.disables and self.instance.bindings.online().exists():
-            self.asks.add("disable")
+        if self.wants_password() and not data.get("password_from") and "password_from" not in self.errors:
+            self.add_error("password_from", _("Choose what the password is to be."))
         return data
 
     def _post_clean(self):
         super()._post_clean()  # here the number is found to be taken, which is said before anything is asked
+        only_password_errors = set(self.errors) <= {"password_from", "password1", "password2"}
+        if only_password_errors and (self.errors or not self.cleaned_data.get("confirmed")):
+            if self.renames:
+                self.asks.add("rename")
+            if self.disables and self.instance.bindings.online().exists():
+                self.asks.add("disable")
         if self.asks and not self.errors:
             self.add_error(None, _("Please confirm."))
-        else:
-            self.asks = set()

@@ -21,7 +21,6 @@ from django.utils import timezone
 
 from extensions.card import url_host
 from extensions.models import CredentialState, DigestCredential, Extension, ProvisioningLink
-from pbx.client_address import client_address
 
 LIFETIME = timedelta(minutes=15)
 PRIVATE_NETS = tuple(ipaddress.ip_network(net) for net in (
@@ -53,6 +52,11 @@ def use_link(link: ProvisioningLink, used_from: str, now: datetime | None = None
     now = now or timezone.now()
     fresh = ProvisioningLink.objects.filter(pk=link.pk, used_at__isnull=True, expires_at__gt=now)
     return fresh.update(used_at=now, used_from=used_from[:45]) == 1
+
+
+def burn_link(token: str) -> None:
+    """End a link that travelled where others could read it."""
+    ProvisioningLink.objects.filter(token_hash=_hash(token)).delete()
 
 
 def usable_credentials(extension: Extension, link: ProvisioningLink | None = None) -> list[DigestCredential]:
@@ -111,10 +115,13 @@ def is_private_address(text: str) -> bool:
 
 
 def is_safe_way(request: HttpRequest) -> bool:
-    """Whether an HA1 may travel the way that this request came: HTTPS, or from a private address to a private one."""
+    """Whether an HA1 may travel the way that this request came: HTTPS, or private addresses all along. Every hop of
+    X-Forwarded-For counts, whoever wrote it: it can only take safety away here."""
     if request.is_secure():
         return True
-    if not is_private_address(client_address(request)):
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
+    hops = [request.META.get("REMOTE_ADDR", ""), *(part.strip() for part in forwarded.split(",") if part.strip())]
+    if not all(is_private_address(hop) for hop in hops):
         return False
     host = split_domain_port(request.get_host())[0]
     return is_private_address(host) or _resolves_to_private(host)

@@ -20,9 +20,10 @@ def phone_link(request: HttpRequest, token: str) -> HttpResponse:
     """Gives the settings to Linphone, once. A browser, a messenger's preview or a HEAD gets an explanation and uses
     nothing up; nobody is told whether a dead link ever existed."""
     if not provisioning.is_safe_way(request):
+        provisioning.burn_link(token)
         return _sentence(request, 403, _(
-            "This link works only by https://, or inside the office network by the server's private address. Open the "
-            "admin that way and make a new QR code."
+            "This link came over an unprotected connection and has been ended. Open the admin by https://, or inside "
+            "the office network by the server's private address, and make a new QR code there."
         ))
     link = provisioning.find_link(token)
     if link is None:
