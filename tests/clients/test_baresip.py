@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.baresip import Baresip
-from tests.support.cases import OnPostgres, OnSqlite, PbxCase
+from tests.support.cases import PASSWORD, OnPostgres, OnSqlite, PbxCase
 from tests.support.phone import Phone
 
 
@@ -15,8 +15,8 @@ class BaresipTests(PbxCase):
         return phone
 
     def test_it_registers_and_is_listed_with_its_name_and_address(self):
-        number = self.new_extension("s3cret-pass")
-        phone = self.baresip(number, "s3cret-pass")
+        number = self.new_extension()
+        phone = self.baresip(number, PASSWORD)
         phone.wait_registered()
         self.assertEqual(phone.answers, [401, 200])
         (binding,) = self.pbx.bindings(number)
@@ -24,8 +24,8 @@ class BaresipTests(PbxCase):
         self.assertEqual((binding["remote_host"], binding["remote_port"]), ("127.0.0.1", phone.sip_port))
 
     def test_the_servers_address_does_as_well_as_its_domain(self):
-        number = self.new_extension("s3cret-pass")
-        self.baresip(number, "s3cret-pass", domain=None).wait_registered()
+        number = self.new_extension()
+        self.baresip(number, PASSWORD, domain=None).wait_registered()
         self.assertEqual(len(self.pbx.bindings(number)), 1)
 
     def test_the_quick_test_of_the_guide(self):
@@ -35,7 +35,7 @@ class BaresipTests(PbxCase):
         self.assertEqual(len(self.pbx.bindings("test1001")), 1)
 
     def test_a_wrong_password_is_refused_once_and_it_does_not_try_in_a_loop(self):
-        number = self.new_extension("s3cret-pass")
+        number = self.new_extension()
         phone = self.baresip(number, "mistyped")
         self.assertIn("403", phone.wait_refused()["param"])
         phone.wait_silent()
@@ -49,18 +49,18 @@ class BaresipTests(PbxCase):
         self.assertEqual(phone.answers, [401, 403])
 
     def test_after_the_right_password_is_typed_it_registers(self):
-        number = self.new_extension("s3cret-pass")
+        number = self.new_extension()
         phone = self.baresip(number, "mistyped")
         phone.wait_refused()
         phone.switch_off_account()
         seen = len(phone.events)
-        phone.type_new_password("s3cret-pass")
+        phone.type_new_password(PASSWORD)
         phone.wait_registered(after=seen)
         self.pbx.wait_for_bindings(number, 1)
 
     def test_switching_the_account_off_ends_the_registration(self):
-        number = self.new_extension("s3cret-pass")
-        phone = self.baresip(number, "s3cret-pass")
+        number = self.new_extension()
+        phone = self.baresip(number, PASSWORD)
         phone.wait_registered()
         phone.switch_off_account()
         self.pbx.wait_for_bindings(number, 0)
@@ -69,15 +69,15 @@ class BaresipTests(PbxCase):
         self.assertEqual(set(phone.answers), {401, 200})
 
     def test_closing_it_ends_the_registration(self):
-        number = self.new_extension("s3cret-pass")
-        phone = self.baresip(number, "s3cret-pass")
+        number = self.new_extension()
+        phone = self.baresip(number, PASSWORD)
         phone.wait_registered()
         self.assertEqual(phone.quit(), 0)
         self.pbx.wait_for_bindings(number, 0)
 
     def test_two_phones_on_one_extension_are_two_registrations(self):
-        number = self.new_extension("s3cret-pass")
-        desk, pocket = (self.baresip(number, "s3cret-pass") for _ in range(2))
+        number = self.new_extension()
+        desk, pocket = (self.baresip(number, PASSWORD) for _ in range(2))
         for phone in (desk, pocket):
             phone.wait_registered()
         self.assertEqual(
@@ -89,10 +89,10 @@ class BaresipTests(PbxCase):
 
     def test_its_endless_questions_for_messages_do_not_keep_others_from_registering(self):
         # With the mwi module it sends SUBSCRIBE, each refused one followed by another on some starts.
-        number, other = self.new_extension("s3cret-pass"), self.new_extension("other-pass")
-        phone = self.baresip(number, "s3cret-pass", modules=("mwi",))
+        number, other = self.new_extension(), self.new_extension()
+        phone = self.baresip(number, PASSWORD, modules=("mwi",))
         phone.wait_registered()
-        with Phone(self.pbx.server, other, "other-pass", self.pbx.domain) as strict:
+        with Phone(self.pbx.server, other, PASSWORD, self.pbx.domain) as strict:
             for _ in range(5):
                 self.assertEqual(strict.register().status, 200)
         self.assertEqual(len(self.pbx.bindings(number)), 1)
@@ -111,8 +111,8 @@ class PasswordChangedTests(PbxCase):
     settings = {"SIP_MIN_EXPIRES": "5"}
 
     def test_a_changed_password_fails_at_the_next_refresh_and_not_before(self):
-        number = self.new_extension("first-pass")
-        with Baresip(self.pbx.server, number, "first-pass", domain=self.pbx.domain, expires=12) as phone:
+        number = self.new_extension()
+        with Baresip(self.pbx.server, number, PASSWORD, domain=self.pbx.domain, expires=12) as phone:
             phone.wait_registered()
             before = len(phone.events)
             self.pbx.set_password(number, "second-pass")

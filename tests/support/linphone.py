@@ -80,6 +80,10 @@ class Linphone:
     def wait_registered(self, seconds: float = PATIENCE) -> None:
         self._wait_state("registered, identity=", seconds)
 
+    def wait_password_asked(self, seconds: float = PATIENCE, after: int = 0) -> None:
+        """It was refused, and asks the person for the password. From then on it takes no command."""
+        self.program.wait_for(r"Password for \S+ on", seconds, after)
+
     def wait_not_registered(self, seconds: float = PATIENCE) -> None:
         self._wait_state("registered=0", seconds)
 
