@@ -37,6 +37,7 @@ SIP_STORE_WAIT = environment.whole_number("SIP_STORE_WAIT", 8)
 SIP_INBOX_LIMIT = environment.whole_number("SIP_INBOX_LIMIT", 4000)
 SIP_KEEPALIVE_INTERVAL = environment.whole_number("SIP_KEEPALIVE_INTERVAL", 20)
 SIP_NODE = environment.text("SIP_NODE") or socket.gethostname()[:32]
+CALL_RECORDS_DAYS = environment.whole_number("CALL_RECORDS_DAYS", 0)
 LOG_FORMAT = environment.one_of("LOG_FORMAT", ("text", "json"))
 
 # Web
@@ -73,6 +74,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_totp",
     "pbx",
     "pbx.system",
+    "pbx.calls",
     "extensions",
     "sipcore",
 ]

@@ -121,12 +121,13 @@ class CallStore(Protocol):
 
     def write_calls(self, rows: Sequence[CallRow]) -> None:
         """Insert or renew, by ``uniqueid``; the same rows twice change nothing. Of two rows of one call the later in
-        the list counts. A call that the store knows as ended stays ended: a late row cannot bring it to life again.
-        Raises :class:`~sipcore.ports.StoreRejected` on data that the store refuses: the list can then be halved."""
+        the list counts. Raises :class:`~sipcore.ports.StoreRejected` on data that the store refuses: the list can
+        then be halved."""
 
     def close_orphans(self, node: str, now: float) -> int:
         """End every living call of this node, with cause ``pbx_crashed`` and the time of the node's last heartbeat
-        (``now`` if there is none). For the start, before the first call. Returns how many there were."""
+        (``now`` if there is none). For the start: before the first call, and before the first heartbeat of the new
+        process. Returns how many there were."""
 
     def take_actions(self, node: str) -> list[CallAction]:
         """What was asked of this node since; each is given once. One indexed read when there is nothing."""

@@ -1,0 +1,106 @@
+"""Requests of ours as coroutines: send one, await its final answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sipcore.protocol import events
+from sipcore.protocol.endpoint import Endpoint
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import Request, Response, make_response
+from sipcore.protocol.transaction import ClientTransaction
+
+GIVE_UP_CANCELLED = 32.0
+"""Seconds (64*T1) after which a cancelled INVITE without any answer counts as ended (RFC 3261 section 9.1)."""
+
+
+class Outgoing:
+    """One request of ours. ``final`` is done when its final response has come; a time-out is a 408 and a broken flow
+    a 503 of our own making (RFC 3261 section 8.1.3.1), with ``answered`` False."""
+
+    def __init__(self, requests: Requests, transaction: ClientTransaction) -> None:
+        self._requests = requests
+        self.transaction = transaction
+        self.final: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.answered = True
+        self.provisional: Callable[[Response], None] = lambda response: None
+        self.repeated: Callable[[Response], None] = lambda response: None
+        self._cancelled: tuple[tuple[str, str], ...] | None = None
+        self._cancel_sent = False
+
+    @property
+    def request(self) -> Request:
+        return self.transaction.request
+
+    def cancel(self, *headers: tuple[str, str]) -> None:
+        """Take an INVITE back: at once, or as soon as a provisional response allows it (section 9.1)."""
+        if self._cancelled is None and not self.final.done():
+            self._cancelled = headers
+            self._cancel_sent = self._requests.cancel(self, headers)
+            asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, self._give_up)
+
+    def take(self, response: Response) -> None:
+        if response.status < 200:
+            if self._cancelled is not None and not self._cancel_sent:
+                self._cancel_sent = self._requests.cancel(self, self._cancelled)
+            self.provisional(response)
+        elif not self.final.done():
+            self.final.set_result(response)
+        else:
+            self.repeated(response)
+
+    def fail(self, status: int) -> None:
+        if not self.final.done():
+            self.answered = False
+            self.final.set_result(make_response(self.request, status))
+
+    def _give_up(self) -> None:
+        self.answered = False
+        self.fail(487)
+
+
+class Requests:
+    """``pump`` makes what was queued leave soon."""
+
+    def __init__(self, endpoint: Endpoint, now: Callable[[], float], pump: Callable[[], None]) -> None:
+        self._endpoint, self._now, self._pump = endpoint, now, pump
+        self._open: dict[ClientTransaction, Outgoing] = {}
+
+    def send(self, request: Request, flow: Flow) -> Outgoing:
+        outgoing = Outgoing(self, self._endpoint.send_request(request, flow, self._now()))
+        self._open[outgoing.transaction] = outgoing
+        self._pump()
+        return outgoing
+
+    def send_ack(self, ack: Request, flow: Flow) -> None:
+        self._endpoint.send_statelessly(ack, flow)
+        self._pump()
+
+    def cancel(self, outgoing: Outgoing, headers: tuple[tuple[str, str], ...]) -> bool:
+        """Send the CANCEL if the transaction is at a point where it may be sent; its own answer does not matter."""
+        sent = self._endpoint.cancel(outgoing.transaction, self._now(), headers) is not None
+        self._pump()
+        return sent
+
+    def _forget(self, transaction: ClientTransaction, response: Response) -> None:
+        """At once; but the 2xx of an INVITE may be repeated as long as timer M of its transaction runs."""
+        if response.status < 300 and transaction.request.method == "INVITE":
+            asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, self._open.pop, transaction, None)
+        else:
+            self._open.pop(transaction, None)
+
+    def take(self, event: events.Event) -> None:
+        """Hand a response, time-out or broken flow to who waits for it."""
+        match event:
+            case events.ResponseReceived(response, transaction, _):
+                outgoing = self._open.get(transaction)
+                if outgoing is not None:
+                    first = not outgoing.final.done()
+                    outgoing.take(response)
+                    if first and response.status >= 200:
+                        self._forget(transaction, response)
+            case events.TransactionTimeout(transaction) | events.TransportFailed(transaction, _):
+                outgoing = self._open.pop(transaction, None)  # type: ignore[arg-type]
+                if outgoing is not None:
+                    outgoing.fail(408 if isinstance(event, events.TransactionTimeout) else 503)
