@@ -18,7 +18,7 @@ def database_settings(url: str, var: Path) -> dict:
         return _sqlite({"ENGINE": "django.db.backends.sqlite3", "NAME": str(var / "pbx.sqlite3")})
     if url.partition(":")[0].lower() not in SCHEMES:
         raise ImproperlyConfigured(
-            "DATABASE_URL has an unknown scheme. Write postgres://USER:PASSWORD@HOST:5432/NAME, "
+            "DATABASE_URL has an unknown scheme: write postgres://USER:PASSWORD@HOST:5432/NAME, "
             "or sqlite:////path/to/file, or take the line out to use SQLite under var/."
         )
     try:
@@ -27,7 +27,7 @@ def database_settings(url: str, var: Path) -> dict:
             raise ValueError
     except Exception:  # the URL may hold a password: neither it nor the parser's words are shown
         raise ImproperlyConfigured(
-            "DATABASE_URL cannot be read. Write postgres://USER:PASSWORD@HOST:5432/NAME with special characters "
+            "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST:5432/NAME with special characters "
             "of the password percent-encoded, for example %40 for @."
         ) from None
     return _sqlite(settings) if settings["ENGINE"].endswith("sqlite3") else _postgresql(settings)

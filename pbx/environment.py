@@ -20,8 +20,8 @@ def read_dotenv(path: Path) -> None:
             environ.Env.read_env(str(path), encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
-            f"The file {path.name} cannot be read ({error.__class__.__name__}). "
-            "Make it readable for the user who runs the PBX and save it as UTF-8 text."
+            f"The file {path.name} cannot be read ({error.__class__.__name__}): "
+            "make it readable for the user who runs the PBX and save it as UTF-8 text."
         ) from None
 
 
@@ -40,7 +40,7 @@ def whole_number(name: str, default: int) -> int:
     given = text(name, str(default))
     if not (given.isascii() and given.lstrip("-").isdigit() and len(given) <= 10):
         raise ImproperlyConfigured(
-            f"{name}={given[:40]} is not a whole number. Write for example {name}={default} in .env or take it out."
+            f"{name}={given[:40]} is not a whole number: write for example {name}={default} in .env or take it out."
         )
     return int(given)
 
@@ -52,7 +52,7 @@ def yes_or_no(name: str, default: bool) -> bool:
         return True
     if given in _FALSE:
         return False
-    raise ImproperlyConfigured(f"{name}={given[:40]} is neither yes nor no. Write {name}=yes or {name}=no in .env.")
+    raise ImproperlyConfigured(f"{name}={given[:40]} is neither yes nor no: write {name}=yes or {name}=no in .env.")
 
 
 def one_of(name: str, choices: tuple[str, ...]) -> str:
@@ -62,6 +62,6 @@ def one_of(name: str, choices: tuple[str, ...]) -> str:
     given = text(name, choices[0]).lower()
     if given not in choices:
         raise ImproperlyConfigured(
-            f"{name}={given[:40]} is not known. Write one of these in .env: {', '.join(choices)}."
+            f"{name}={given[:40]} is not known: write one of these in .env: {', '.join(choices)}."
         )
     return given

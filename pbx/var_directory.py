@@ -61,6 +61,6 @@ def read_or_make_secret_key(path: Path) -> str:
 def _not_writable(path: Path, error: OSError | None) -> ImproperlyConfigured:
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
     return ImproperlyConfigured(
-        f"{path} cannot be written{reason}. "
-        "Give that directory to the user who runs the PBX (chown), or set VAR_DIR to one that is writable."
+        f"{path} cannot be written{reason}: "
+        "give that directory to the user who runs the PBX (chown), or set VAR_DIR to one that is writable."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 
 from django.conf import settings
@@ -17,6 +18,7 @@ wsgi_app = "pbx.wsgi:application"
 bind = [f"{_host}:{settings.WEB_PORT}"]
 worker_class = "gthread"
 workers = 2
+preload_app = True  # loaded once, then forked
 threads = 4
 timeout = 60  # seconds
 graceful_timeout = 3  # the whole PBX ends within 5
@@ -26,6 +28,11 @@ proc_name = "pbx-web"
 control_socket_disable = True  # it would be a file outside var/
 if os.access("/dev/shm", os.W_OK):
     worker_tmp_dir = "/dev/shm"  # the heartbeat of the workers must not wait for a disk
+
+
+def command() -> list[str]:
+    """What runs the web pages, in the directory of ``manage.py``."""
+    return [sys.executable, "-m", "gunicorn", "-c", "python:pbx.web_server"]
 
 
 def when_ready(server) -> None:

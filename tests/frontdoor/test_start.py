@@ -32,7 +32,7 @@ class StartedPbx:
         silent = {"DATABASE_URL": "", "SECRET_KEY": "", "SIP_DOMAIN": "", "SIP_REALM": "", "LANGUAGE_CODE": "en"}
         ours = {
             "VAR_DIR": str(self.var), "SIP_HOST": "127.0.0.1", "SIP_PORT": str(self.sip_port),
-            "WEB_HOST": "127.0.0.1", "WEB_PORT": str(self.web_port), "PYTHONUNBUFFERED": "1",
+            "WEB_HOST": "127.0.0.1", "WEB_PORT": str(self.web_port),
         }
         self.env = {**os.environ, **silent, **ours, **settings}
         self.log = self.directory / "log"

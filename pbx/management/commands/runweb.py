@@ -5,6 +5,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext_lazy as _
 
+from pbx.web_server import command
+
 
 class Command(BaseCommand):
     help = _("Runs the web pages (gunicorn) on WEB_HOST and WEB_PORT.")
@@ -13,4 +15,4 @@ class Command(BaseCommand):
         sys.stdout.flush()
         os.chdir(settings.BASE_DIR)
         # The same process goes on: a service manager sees one, and signals reach it.
-        os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "-c", "python:pbx.web_server"])
+        os.execv(sys.executable, command())

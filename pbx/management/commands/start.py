@@ -1,3 +1,4 @@
+import os
 import sys
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from pbx.startup.preparation import make_first_login, prepare_database
 from pbx.startup.refusal import Refusal
 from pbx.startup.supervisor import Child, Supervisor
 from pbx.system.port_owner import udp_port_owner
-from pbx.web_server import answers
+from pbx.web_server import answers, command
 
 
 class Command(BaseCommand):
@@ -27,12 +28,17 @@ class Command(BaseCommand):
         except Refusal as refusal:
             sys.exit(str(refusal))
         text = next_steps(login, self.stdout.isatty())
+        os.chdir(settings.BASE_DIR)
         manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
         supervisor = Supervisor(
-            [Child("sip", [*manage, "runsip"]), Child("web", [*manage, "runweb"])],
+            [Child("sip", [*manage, "runsip"]), Child("web", command())],
             ready=lambda: udp_port_owner(settings.SIP_PORT) is not None and answers(1.0),
-            on_ready=lambda: self.stdout.write(text),
+            on_ready=lambda: self.tell(text),
         )
         with lock:
             status = supervisor.run()
         sys.exit(status)
+
+    def tell(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()  # into a journal or a file it would wait for more
