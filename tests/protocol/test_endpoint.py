@@ -1,0 +1,229 @@
+"""What one endpoint does with packets: sources, keep-alives, garbage, strangers."""
+
+import unittest
+
+from sipcore.protocol import events
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import Response, make_response, parse_message
+
+from .corpus_files import FLOW, PHONE, SERVER, Outcome, make_tag, new_endpoint
+from .link import request
+
+STRANGER = Flow("UDP", SERVER, ("198.51.100.66", 5060))
+
+
+def register(via: str = "SIP/2.0/UDP 192.168.1.20:5062;branch=z9hG4bK-1;rport", **headers: str) -> bytes:
+    message = request("REGISTER", **headers)
+    message.prepend("Via", via)
+    return message.to_bytes()
+
+
+class SourceTest(unittest.TestCase):
+    def top_via(self, via: str) -> str:
+        return Outcome(register(via)).events[0].request.get("Via")
+
+    def test_received_and_rport(self):
+        self.assertEqual(
+            self.top_via("SIP/2.0/UDP 192.168.1.20:5062;branch=z9hG4bK-1;rport"),
+            "SIP/2.0/UDP 192.168.1.20:5062;branch=z9hG4bK-1;rport=40962;received=203.0.113.9",
+        )
+
+    def test_rport_only_when_asked_for(self):
+        self.assertEqual(
+            self.top_via("SIP/2.0/UDP 192.168.1.20;branch=z9hG4bK-1"),
+            "SIP/2.0/UDP 192.168.1.20;branch=z9hG4bK-1;received=203.0.113.9",
+        )
+
+    def test_what_the_sender_claims_is_replaced(self):
+        via = self.top_via("SIP/2.0/UDP Host.Local;received=192.0.2.66;rport=1;branch=z9hG4bK-1;maddr=192.0.2.67")
+        self.assertEqual(
+            via, "SIP/2.0/UDP Host.Local;received=203.0.113.9;rport=40962;branch=z9hG4bK-1;maddr=192.0.2.67"
+        )
+
+    def test_only_the_first_of_a_list(self):
+        via = self.top_via("SIP/2.0/UDP a;branch=z9hG4bK-1, SIP/2.0/TCP b;received=192.0.2.5")
+        self.assertEqual(via, "SIP/2.0/UDP a;branch=z9hG4bK-1;received=203.0.113.9, SIP/2.0/TCP b;received=192.0.2.5")
+
+    def test_the_answer_goes_where_the_packet_came_from(self):
+        """Never to sent-by, received or maddr."""
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register("SIP/2.0/UDP 192.0.2.66:9;branch=z9hG4bK-1;maddr=192.0.2.67"), FLOW, 0.0)
+        asked = endpoint.next_event().request
+        endpoint.reply_statelessly(asked, make_response(asked, 401), FLOW)
+        [(_, flow)] = endpoint.datagrams_to_send()
+        self.assertEqual(flow.remote, PHONE)
+
+    def test_a_repetition_from_another_port_is_answered_there(self):
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(), FLOW, 0.0)
+        asked = endpoint.next_event().request
+        endpoint.respond(endpoint.accept(asked, FLOW, 0.0), make_response(asked, 200), 0.0)
+        rebound = FLOW._replace(remote=(PHONE[0], 50000))
+        endpoint.receive_datagram(register(), rebound, 0.5)
+        (first, there), (second, here) = endpoint.datagrams_to_send()
+        self.assertEqual((first, there, here), (second, FLOW, rebound))
+
+    def test_another_address_cannot_touch_the_transaction(self):
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(), FLOW, 0.0)
+        endpoint.accept(endpoint.next_event().request, FLOW, 0.0)
+        endpoint.receive_datagram(register(), STRANGER, 0.1)
+        self.assertIsInstance(endpoint.next_event(), events.RequestReceived)
+
+
+class TagTest(unittest.TestCase):
+    def test_a_stateless_401_is_repeatable_and_keeps_nothing(self):
+        endpoint = new_endpoint()
+        for _ in range(2):
+            endpoint.receive_datagram(register(), FLOW, 0.0)
+            asked = endpoint.next_event().request
+            endpoint.reply_statelessly(asked, make_response(asked, 401), FLOW)
+        (first, _), (second, _) = endpoint.datagrams_to_send()
+        self.assertEqual(first, second)
+        self.assertEqual(parse_message(first).to.tag, make_tag("c1|f1|z9hG4bK-1|203.0.113.9"))
+        self.assertEqual((endpoint.transactions, endpoint.answers_kept), (0, 0))
+
+    def test_a_tag_that_is_there_stays(self):
+        endpoint = new_endpoint()
+        data = register().replace(b"To: <sip:1002@pbx.test>", b"To: <sip:1002@pbx.test>;tag=mine")
+        endpoint.receive_datagram(data, FLOW, 0.0)
+        asked = endpoint.next_event().request
+        endpoint.respond(endpoint.accept(asked, FLOW, 0.0), make_response(asked, 200, to_tag="other"), 0.0)
+        self.assertEqual(parse_message(endpoint.datagrams_to_send()[0][0]).to.tag, "mine")
+
+    def test_a_tag_of_the_core_is_not_doubled_and_100_has_none(self):
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(), FLOW, 0.0)
+        asked = endpoint.next_event().request
+        transaction = endpoint.accept(asked, FLOW, 0.0)
+        endpoint.respond(transaction, make_response(asked, 100), 0.0)
+        endpoint.respond(transaction, make_response(asked, 200, to_tag="core"), 0.0)
+        tags = [parse_message(data).to.tag for data, _ in endpoint.datagrams_to_send()]
+        self.assertEqual(tags, [None, "core"])
+
+
+class KeepAliveTest(unittest.TestCase):
+    def test_double_crlf_is_answered_with_one(self):
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(b"\r\n\r\n", FLOW, 0.0)
+        self.assertEqual(endpoint.next_event(), events.KeepAlive(FLOW))
+        self.assertEqual(endpoint.datagrams_to_send(), [(b"\r\n", FLOW)])
+
+    def test_other_empty_packets_are_not_answered(self):
+        for data in (b"\r\n", b"", b"\0", b"\0\0\0\0", b"\r\n" * 100):
+            endpoint = new_endpoint()
+            endpoint.receive_datagram(data, FLOW, 0.0)
+            self.assertEqual(endpoint.next_event(), events.KeepAlive(FLOW))
+            self.assertEqual(endpoint.datagrams_to_send(), [])
+
+
+class GarbageTest(unittest.TestCase):
+    def test_what_is_not_sip_gets_no_answer(self):
+        for data in (
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"hello",
+            b"\xff" * 1000,
+            b"SIP/2.0 99 X\r\n\r\n",
+            b"SIP/2.0 abc\r\n\r\n",
+            "SIP/2.0 ٢٠٠ OK\r\n\r\n".encode(),
+            b"REGISTER sip:a\r\n\r\n",
+        ):
+            outcome = Outcome(data)
+            self.assertEqual(outcome.answers, [], data)
+            self.assertIsInstance(outcome.events[0], events.Malformed)
+
+    def test_malformed_ack_and_responses_get_no_answer(self):
+        bad = request("ACK", Expires="1")
+        bad.prepend("Via", "SIP/2.0/UDP a;branch=z9hG4bK1")
+        for data in (
+            bad.to_bytes().replace(b"CSeq: 1 ACK", b"CSeq: x ACK"),
+            make_response(bad, 200).to_bytes().replace(b"CSeq: 1 ACK", b"CSeq: 1"),
+        ):
+            outcome = Outcome(data)
+            self.assertEqual((outcome.answers, type(outcome.events[0])), ([], events.Malformed))
+
+    def test_a_malformed_request_gets_one_answer_with_its_true_source(self):
+        outcome = Outcome(register().replace(b"CSeq: 1 REGISTER", b"CSeq: x REGISTER"))
+        [answer] = outcome.answers
+        self.assertEqual((answer.status, answer.reason), (400, "Bad CSeq"))
+        self.assertEqual(answer.via.params["received"], PHONE[0])
+        self.assertIsNotNone(answer.to.tag)
+
+
+class ResponseTest(unittest.TestCase):
+    def setUp(self):
+        self.endpoint = new_endpoint("n1w1")
+        self.transaction = self.endpoint.send_request(request("OPTIONS"), FLOW, 0.0)
+        [(self.sent, _)] = self.endpoint.datagrams_to_send()
+        self.answer = make_response(self.transaction.request, 200, to_tag="p")
+
+    def receive(self, answer: Response, flow: Flow = FLOW) -> events.Event:
+        self.endpoint.receive_datagram(answer.to_bytes(), flow, 0.1)
+        event = self.endpoint.next_event()
+        self.assertIsNone(self.endpoint.next_event())
+        self.assertEqual(self.endpoint.datagrams_to_send(), [])
+        return event
+
+    def test_our_via(self):
+        self.assertRegex(
+            self.transaction.request.get("Via"),
+            r"^SIP/2\.0/UDP 198\.51\.100\.1:5060;branch=z9hG4bKn1w1[0-9a-f]+;rport$",
+        )
+        self.assertEqual(self.transaction.request.max_forwards, 70)
+        other = self.endpoint.send_request(request("OPTIONS"), FLOW, 0.0)
+        self.assertNotEqual(other.key, self.transaction.key)
+
+    def test_ipv6_in_our_via(self):
+        flow = Flow("UDP", ("2001:db8::1", 5060), ("2001:db8::2", 5060))
+        asked = self.endpoint.send_request(request("OPTIONS"), flow, 0.0).request
+        self.assertEqual(asked.via.sent_by, "[2001:db8::1]:5060")
+
+    def test_from_where_the_request_went_any_port(self):
+        rebound = FLOW._replace(remote=(PHONE[0], 1))
+        event = self.receive(self.answer, rebound)
+        self.assertEqual((type(event), event.flow), (events.ResponseReceived, rebound))
+
+    def test_from_anywhere_else_it_is_dropped(self):
+        self.assertIsInstance(self.receive(self.answer, STRANGER), events.StrayResponse)
+        self.assertFalse(self.transaction.terminated)
+
+    def test_another_branch_method_call_or_tag(self):
+        for old, new in (
+            (";branch=z9hG4bKn1w1", ";branch=z9hG4bKn2"),
+            ("OPTIONS", "INVITE"),
+            ("c1", "c2"),
+            ("tag=f1", "tag=f2"),
+        ):
+            answer = parse_message(self.answer.to_bytes().replace(old.encode(), new.encode()))
+            self.assertIsInstance(self.receive(answer), events.StrayResponse, old)
+
+    def test_more_than_our_via(self):
+        self.answer.add("Via", "SIP/2.0/UDP 192.0.2.66")
+        self.assertIsInstance(self.receive(self.answer), events.StrayResponse)
+
+    def test_only_the_first_final_answer_counts(self):
+        self.assertIsInstance(self.receive(self.answer), events.ResponseReceived)
+        self.assertIsNone(self.receive(self.answer))
+
+
+class MemoryTest(unittest.TestCase):
+    def test_answers_are_bounded_oldest_first(self):
+        endpoint = new_endpoint(memory=50)
+        for second in range(10):
+            for number in range(20):
+                via = f"SIP/2.0/UDP a;branch=z9hG4bK{second}.{number}"
+                endpoint.receive_datagram(register(via), FLOW, float(second))
+                asked = endpoint.next_event().request
+                endpoint.respond(endpoint.accept(asked, FLOW, second), make_response(asked, 200), float(second))
+        self.assertLessEqual(endpoint.answers_kept, 80)
+        endpoint.receive_datagram(register("SIP/2.0/UDP a;branch=z9hG4bK9.19"), FLOW, 9.5)
+        self.assertIsInstance(endpoint.next_event(), events.Retransmission)
+
+    def test_a_flood_without_password_leaves_nothing(self):
+        endpoint = new_endpoint()
+        for number in range(2000):
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP a;branch=z9hG4bK{number}"), FLOW, 0.0)
+            asked = endpoint.next_event().request
+            endpoint.reply_statelessly(asked, make_response(asked, 401), FLOW)
+        endpoint.datagrams_to_send()
+        self.assertEqual((endpoint.transactions, endpoint.answers_kept, endpoint.next_timeout()), (0, 0, None))
