@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from base64 import b32encode
 from unittest import mock
 
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import RequestFactory, TestCase, override_settings
 from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -174,6 +175,17 @@ class SecondFactorTests(AdminCase):
         code = self.code(TOTPDevice.objects.get())
         response = self.client.post("/admin/second-factor/", {"code": code, "next": "https://evil.example/"})
         self.assertEqual(response["Location"], "/admin/")
+
+    def test_a_lost_telephone_is_replaced_by_a_command(self):
+        self.enrol()
+        out = io.StringIO()
+        call_command("resetsecondfactor", "root", stdout=out)
+        self.assertIn("new QR code", out.getvalue())
+        self.client.logout()
+        self.client.force_login(self.admin)
+        self.assertContains(self.client.get("/admin/second-factor/"), 'class="qr"')
+        with self.assertRaisesMessage(CommandError, "no administrator with the name nobody"):
+            call_command("resetsecondfactor", "nobody")
 
     def test_signing_out_from_there(self):
         self.client.post("/admin/second-factor/", {"sign_out": "1"})
