@@ -280,8 +280,10 @@ def _bare_address(kind: type[Address], text: str) -> Address:
 
 
 def _address_params(text: str) -> Params:
+    if text[:4] == "tag=" and _OPAQUE.fullmatch(tag := text[4:]) is not None:
+        return {"tag": tag}  # the usual From and To
     params = parse_params(text)
-    if "tag" in params and ((tag := params["tag"]) is None or _OPAQUE.fullmatch(tag) is None):
+    if "tag" in params and ((value := params["tag"]) is None or _OPAQUE.fullmatch(value) is None):
         raise SipError(400, "Bad Tag")
     return params
 

@@ -167,13 +167,15 @@ class Message:
             self.__dict__.pop(attribute, None)
 
     def _first(self, name: str) -> str:
-        value = self._optional(name)
+        firsts = self.firsts
+        value = firsts.get(name) if firsts is not None else self.get(name)
         if value is None:
             raise SipError(400, f"Missing {name}")  # `name` is one of ours
         return value
 
     def _optional(self, name: str) -> str | None:
-        return self.firsts.get(name) if self.firsts is not None else self.get(name)
+        firsts = self.firsts
+        return firsts.get(name) if firsts is not None else self.get(name)
 
     @_Lazy
     def via(self) -> Via:
@@ -338,15 +340,16 @@ def parse_message(data: bytes) -> Request | Response:
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")  # RFC 3261 7.5
     head, end, body = data.partition(b"\r\n\r\n")
-    text = head.decode("utf-8", "surrogateescape")
-    unfolded = _FOLD.sub(" ", text) if "\r\n " in text or "\r\n\t" in text else text
-    lines = unfolded.split("\r\n")
+    lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    breaks = len(lines) - 1
+    if b"\n " in head or b"\n\t" in head:
+        lines = _FOLD.sub(" ", "\r\n".join(lines)).split("\r\n")
     message = _start(lines[0])
     try:
         length = _split_headers(message, lines)
         if not end:
             raise SipError(400, "Missing Empty Line")
-        if unfolded.count("\n") != len(lines) - 1 or unfolded.count("\r") != len(lines) - 1:
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
             raise SipError(400, "Stray Line Break")
         if length is not None:
             wanted = parse_number(length)

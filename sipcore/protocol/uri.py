@@ -15,8 +15,12 @@ MAX_URI = 8192  # characters
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}")
 # hostname and IPv4address; the underscore is not in the grammar but in many networks
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,255}")
+# the usual address, `sip:1001@pbx.example.com:5060`; no two neighbours match the same character, but user and host,
+# which the possessive quantifier and the @ keep apart
+_USUAL = re.compile(r"(sips?):(?:([A-Za-z0-9_.+-]++)@)?([A-Za-z0-9.-]{1,255}+)(?::([0-9]{1,5}+))?")
 # what no URI may hold unescaped, and what would let it break out of <> or of its line
 _FORBIDDEN = re.compile(r'[\x00-\x20\x7f<>"\\\ud800-\udfff]')
+_NOT_IN_PARAMS = re.compile(r"[^!#-;=A-\[\]-~]")  # of the usual address: neither ? nor @, nor what is forbidden
 # RFC 3261 25.1: unreserved = alphanum / mark
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
 _HEX = "0123456789abcdefABCDEF"
@@ -158,6 +162,19 @@ def normalise_escapes(text: str) -> str:
 def _parse(text: str) -> Uri:
     if len(text) > MAX_URI:
         raise SipError(400, "URI Too Long")
+    usual = _USUAL.match(text)
+    if usual is not None:
+        scheme, user, host, port = usual.groups()
+        rest = text[usual.end() :]
+        if not rest:
+            return Uri(scheme, user, None, host.lower(), None if port is None else parse_port(port), {}, {})
+        if rest[0] == ";" and _NOT_IN_PARAMS.search(rest) is None:
+            params = _parse_params(rest[1:])
+            return Uri(scheme, user, None, host.lower(), None if port is None else parse_port(port), params, {})
+    return _parse_any(text)
+
+
+def _parse_any(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     if _FORBIDDEN.search(text) is not None or not colon or not rest:
         raise SipError(400, "Bad URI")
