@@ -10,14 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 env = environ.Env()
 
 _TRUE = {"1", "true", "yes", "on", "y"}
-_FALSE = {"0", "false", "no", "off", "n", ""}
+_FALSE = {"0", "false", "no", "off", "n"}
 
 
 def read_dotenv(path: Path) -> None:
     """Take the values of ``path`` that the environment does not already give (the environment wins)."""
     try:
         if path.is_file():
-            environ.Env.read_env(str(path), encoding="utf-8")
+            environ.Env.read_env(str(path), encoding="utf-8", parse_comments=True)
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
             f"The file {path.name} cannot be read ({error.__class__.__name__}): "
@@ -26,7 +26,8 @@ def read_dotenv(path: Path) -> None:
 
 
 def text(name: str, default: str = "") -> str:
-    return env.str(name, default=default).strip()
+    """An empty value is an absent one."""
+    return env.str(name, default="").strip() or default
 
 
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
@@ -38,7 +39,7 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
 def whole_number(name: str, default: int) -> int:
     """:raises ImproperlyConfigured: for anything but ASCII digits."""
     given = text(name, str(default))
-    if not (given.isascii() and given.lstrip("-").isdigit() and len(given) <= 10):
+    if not (given.isascii() and given.removeprefix("-").isdigit() and len(given) <= 10):
         raise ImproperlyConfigured(
             f"{name}={given[:40]} is not a whole number: write for example {name}={default} in .env or take it out."
         )
