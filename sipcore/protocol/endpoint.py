@@ -90,6 +90,16 @@ class Endpoint:
         if not self._repeated(message, flow, now):
             self._events.append(RequestReceived(message, flow))
 
+    def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
+        """Take what could be read of a message that broke its stream (see framing): it is malformed because of
+        `error`, and answered like any malformed one. The shell closes the connection."""
+        message: Request | Response | None = None
+        try:
+            message = parse_message(data)
+        except SipError as fault:
+            message = fault.message
+        self._refuse(error, message, data, flow)
+
     def _stamp(self, request: Request, flow: Flow) -> None:
         """Note the key of its transaction, then write where the request really came from into its top Via.
 
