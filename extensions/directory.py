@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -159,6 +159,14 @@ class DjangoDirectory:
         moment = None if since is None else _moment(since)
         for account_id, key in sorted(ids):
             BindingRow.objects.filter(extension_id=account_id, key=key).update(unreachable_since=moment)
+
+    @_unit_of_work
+    def end_connections(self, lost: Mapping[BindingId, str], now: float) -> None:
+        moment = _moment(now)
+        with transaction.atomic():  # one commit for a whole office whose router was switched off
+            for (account_id, key), name in sorted(lost.items()):
+                rows = BindingRow.objects.filter(extension_id=account_id, key=key, connection=name)
+                rows.filter(expires_at__gt=moment).update(expires_at=moment)
 
     @_unit_of_work
     def shift_times(self, seconds: float) -> None:

@@ -49,6 +49,7 @@ class Chores:
         self._loaded = 0
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
+        self._lost: dict[BindingId, str] = {}
 
     def started(self) -> None:
         """Take up the phones that were registered before the start."""
@@ -65,6 +66,7 @@ class Chores:
         systemd.notify("WATCHDOG=1")
         self._follow_clock()
         self._tell_reachable()
+        self._end_lost()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS
             self._chore("beat", lambda: self._beat(self._clock.wall()))
@@ -128,6 +130,15 @@ class Chores:
                 self._directory.mark_reachable(died, since)
 
         self._chore("reachable", mark)
+
+    def _end_lost(self) -> None:
+        """A phone whose connection has ended cannot be reached until it registers again."""
+        self._lost.update(self._core.connections.take_lost())
+        if not self._lost or "lost" in self._outstanding:
+            return
+        lost, self._lost = self._lost, {}
+        since = self._clock.wall()
+        self._chore("lost", lambda: self._directory.end_connections(lost, since))
 
     def _compare(self) -> None:
         ids = self._core.keepalive.slice(COMPARE_SHARE)

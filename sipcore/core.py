@@ -29,6 +29,7 @@ from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
+from sipcore.streams import Connections
 
 SUPPORTED = ("path",)
 KNOWN_SOURCES = 100_000
@@ -72,6 +73,7 @@ class Core:
         self._ping_branch = f"{MAGIC}{prefix}ping."
         self._outbox: list[tuple[bytes, Flow]] = []
         self.keepalive = KeepAlive(settings.keepalive_interval)
+        self.connections = Connections()
         self.store: Store | None = None
         self.draining = False
         self._pending: OrderedDict[int, Job] = OrderedDict()
@@ -98,11 +100,37 @@ class Core:
     # From the network
 
     def receive(self, data: bytes, flow: Flow) -> None:
-        """Take one datagram. Never raises: a message that breaks us is that message's loss alone."""
+        """Take one datagram, or one message of a stream. Never raises: a message that breaks us is that message's
+        loss alone."""
         now = self._clock.now()
         self.keepalive.heard(flow.remote, now)
+        self._guarded(flow, now, lambda: self.endpoint.receive_datagram(data, flow, now))
+
+    def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
+        """Take what could be read of a message after which its stream cannot be read on."""
+        self._guarded(flow, self._clock.now(), lambda: self.endpoint.receive_broken(data, error, flow))
+
+    def flow_failed(self, flow: Flow, why: str = "") -> None:
+        """Its connection has ended: the bindings on it end, and what was asked over it gets no answer. ``why`` when
+        it was we who closed it."""
+        now = self._clock.now()
+        peer = self.connections.closed(flow.connection)
+        bindings = len(peer.bindings) if peer is not None else 0
+        if (bindings or why) and self.may_say(flow):
+            text = f", {bindings} registrations with it" if bindings else ""
+            self._log.info(f"Connection from {_place(flow)} ended{text}" + (f": {why}" if why else ""))
+        if peer is None or peer.spoken:
+            self._guarded(flow, now, lambda: self.endpoint.transport_failed(flow, now))
+
+    def wrong_transport(self, flow: Flow) -> None:
+        """A phone that is set to TLS has come to the port of plain TCP."""
+        if self.may_say(flow):
+            cause = Cause.WRONG_TRANSPORT.value
+            self._log.info(f"Registration refused: number= source={flow.remote[0]} cause={cause}")
+
+    def _guarded(self, flow: Flow, now: float, take: Callable[[], None]) -> None:
         try:
-            self.endpoint.receive_datagram(data, flow, now)
+            take()
             while (event := self.endpoint.next_event()) is not None:
                 self._on_event(event, now)
         except Exception as error:
@@ -250,6 +278,8 @@ class Core:
 
     def watch(self, binding: Binding, now: float, wall: float, first: float) -> None:
         """Keep the way to this phone open if it needs that, from ``first`` on (seconds, monotonic)."""
+        if binding.worker == self.settings.worker:
+            self.connections.follow(binding.id, binding.connection, now + binding.expires_at - wall, now)
         self._remember(binding.remote_host)
         remote = (binding.remote_host, binding.remote_port)
         needed = (

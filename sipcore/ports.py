@@ -5,7 +5,7 @@ Times are seconds since 1970 (UTC) as floats everywhere in the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -99,6 +99,10 @@ class Directory(Protocol):
 
     def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
         """``since`` None: they answer again; else: they have not answered since then."""
+
+    def end_connections(self, lost: Mapping[BindingId, str], now: float) -> None:
+        """The connections of these bindings have ended, so they have. One that has been registered over another
+        connection since is left alone. May be done twice."""
 
     def shift_times(self, seconds: float) -> None:
         """The clock of the machine was set: move the times of all living bindings along."""

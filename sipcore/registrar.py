@@ -38,6 +38,7 @@ class Cause(Enum):
     WRONG_DOMAIN = "wrong_domain"
     THIRD_PARTY = "third_party"
     DIGEST_URI = "alg_tampering"
+    WRONG_TRANSPORT = "wrong_transport"
 
 
 @dataclass(frozen=True, slots=True)

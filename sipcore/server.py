@@ -1,112 +1,30 @@
-"""The SIP sockets: the only file of the engine that has any.
+"""The loop of the SIP sockets. With ``udp_socket`` and ``tcp_socket`` one of the three files of the engine that have
+any.
 
-One ``add_reader`` a socket, which drains up to 64 datagrams a wake-up: six times cheaper than asyncio's own datagram
-transport. An answer leaves by the address its request came to, also from a wildcard socket, because a NAT drops
-what comes from elsewhere."""
+UDP: one ``add_reader`` a socket, which drains up to 64 datagrams a wake-up: six times cheaper than asyncio's own
+datagram transport. TCP: on the same ports."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import signal
-import socket
-import struct
 from collections.abc import Callable, Iterable
 
 from sipcore.core import Core
 from sipcore.log import SipLog
 from sipcore.protocol.flow import Flow
 from sipcore.store import Job
+from sipcore.tcp_socket import TcpSockets
+from sipcore.udp_socket import Address, CannotListen, UdpSocket
 
 DRAIN = 64
-LARGEST = 65_535
-RECEIVE_BUFFER = 8 * 1024 * 1024
-"""Bytes the kernel may hold for us: a batch that takes long must not cost the phones their packets."""
-
 STOP_SECONDS = 4.0
-IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Python 3.11 lacks the constant; it is 8 on Linux
-SO_RCVBUFFORCE = 33
-_IPV4_INFO = struct.Struct("=i4s4s")
-_IPV6_INFO = struct.Struct("=16si")
-_ANCILLARY = socket.CMSG_SPACE(max(_IPV4_INFO.size, _IPV6_INFO.size))
+ROUNDS = 8
+"""How often what was sent may lead to more to send (a broken flow does), before others have their turn."""
 
-Address = tuple[str, int]
-
-
-class CannotListen(Exception):
-    """``reason`` is the errno; the command turns it into a sentence."""
-
-    def __init__(self, address: Address, reason: int) -> None:
-        super().__init__(address, reason)
-        self.address = address
-        self.reason = reason
-
-
-class UdpSocket:
-    """One bound UDP socket. A wildcard one learns of each packet to which of our addresses it was sent."""
-
-    def __init__(self, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        self._ipv6 = family == socket.AF_INET6
-        self._wildcard = host in ("0.0.0.0", "::")
-        self._addresses: dict[bytes, str] = {}
-        self._sources: dict[str, list[tuple[int, int, bytes]]] = {}
-        try:
-            if self._ipv6:
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            else:
-                self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            self._enlarge_buffer()
-            self.socket.bind((host, port))
-        except OSError as error:
-            self.socket.close()
-            raise CannotListen((host, port), error.errno or 0) from error
-        self.host, self.port = self.socket.getsockname()[:2]
-
-    def _enlarge_buffer(self) -> None:
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        except OSError:  # not root: what the system allows
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-
-    def receive(self) -> tuple[bytes, Flow] | None:
-        """One datagram and the flow it came on, or None when there is no more now."""
-        try:
-            data, ancillary, _, peer = self.socket.recvmsg(LARGEST, _ANCILLARY)
-        except (BlockingIOError, InterruptedError):
-            return None
-        local = self.host
-        for _level, kind, value in ancillary:
-            if kind == IP_PKTINFO and not self._ipv6:
-                local = self._name(value[8:12])
-            elif kind == socket.IPV6_PKTINFO and self._ipv6:
-                local = self._name(value[:16])
-        return data, Flow("UDP", (local, self.port), (peer[0], peer[1]))
-
-    def send(self, data: bytes, flow: Flow) -> None:
-        """Raises OSError, BlockingIOError when the kernel's buffer is full."""
-        if not self._wildcard:
-            self.socket.sendto(data, flow.remote)
-            return
-        source = self._sources.get(flow.local[0])
-        if source is None:
-            source = self._sources[flow.local[0]] = [self._source(flow.local[0])]
-        self.socket.sendmsg((data,), source, 0, flow.remote)
-
-    def _name(self, packed: bytes) -> str:
-        name = self._addresses.get(packed)
-        if name is None:
-            name = socket.inet_ntop(self.socket.family, packed)
-            self._addresses[packed] = name
-        return name
-
-    def _source(self, host: str) -> tuple[int, int, bytes]:
-        packed = socket.inet_pton(self.socket.family, host)
-        if self._ipv6:
-            return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _IPV6_INFO.pack(packed, 0)
-        return socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO.pack(0, packed, b"\0\0\0\0")
+PORT_TRIES = 20
+"""Free UDP ports tried until one is free for TCP too, when any port will do."""
 
 
 class Server:
@@ -127,21 +45,36 @@ class Server:
         self._ready = ready
         self._sockets: list[UdpSocket] = []
         self._by_local: dict[Address, UdpSocket] = {}
+        self._tcp = TcpSockets(core, log, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
 
     def open(self, addresses: Iterable[Address]) -> None:
-        """Bind. Raises :class:`CannotListen`; then nothing stays open."""
+        """Bind, UDP and TCP on the same port. Raises :class:`CannotListen`; then nothing stays open."""
         try:
             for host, port in addresses:
-                self._sockets.append(UdpSocket(host, port))
+                self._open(host, port)
         except CannotListen:
             self.close()
             raise
 
+    def _open(self, host: str, port: int) -> None:
+        for tries in range(1, PORT_TRIES + 1):
+            opened = UdpSocket(host, port)
+            try:
+                self._tcp.open(host, opened.port)
+            except CannotListen:
+                opened.socket.close()
+                if port or tries == PORT_TRIES:
+                    raise
+            else:
+                self._sockets.append(opened)
+                return
+
     def close(self) -> None:
+        self._tcp.close()
         for opened in self._sockets:
             opened.socket.close()
         self._sockets.clear()
@@ -154,6 +87,7 @@ class Server:
             loop.add_signal_handler(number, self._stop.set)
         for opened in self._sockets:
             loop.add_reader(opened.socket, self._drain, opened)
+        self._tcp.start(loop)
         second = loop.create_task(self._seconds())
         self._ready([(opened.host, opened.port) for opened in self._sockets])
         self._pump()
@@ -198,8 +132,14 @@ class Server:
 
     def _pump(self) -> None:
         """Send what there is to send, hand the log over, and set the timer anew: after every change."""
-        for data, flow in self._core.datagrams_to_send():
-            self._send(data, flow)
+        for _ in range(ROUNDS):
+            waiting = self._core.datagrams_to_send()
+            for data, flow in waiting:
+                self._send(data, flow)
+            if not waiting:
+                break
+        else:
+            self.in_loop(self._pump)
         self._log.flush()
         due = self._core.next_timeout()
         if due is not None and self._loop is not None:
@@ -216,16 +156,25 @@ class Server:
         self._pump()
 
     def _send(self, data: bytes, flow: Flow) -> None:
-        opened = self._by_local.get(flow.local) or self._socket_for(flow)
         is_response = data.startswith(b"SIP/2.0 ")
         host, port = flow.remote
         try:
-            if opened is None:
-                raise OSError(errno.EADDRNOTAVAIL, "no socket")
-            opened.send(data, flow)
+            if flow.transport == "UDP":
+                opened = self._by_local.get(flow.local) or self._socket_for(flow)
+                if opened is None:
+                    raise OSError(errno.EADDRNOTAVAIL, "no socket")
+                opened.send(data, flow)
+            else:
+                self._tcp.send(data, flow)
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            self._log.warning(f"Message to {host}:{port} could not be sent: {name}")
+            if flow.transport == "UDP":
+                self._log.warning(f"Message to {host}:{port} could not be sent: {name}")
+                return
+            # RFC 3261 18.2.2 would open a connection to the address in the Via: we open none that a message names.
+            if self._core.may_say(flow):
+                self._log.info(f"Message to {host}:{port} could not be sent: its connection has ended ({name})")
+            self._core.flow_failed(flow)
             return
         if is_response:
             if self._core.may_say(flow):
@@ -245,6 +194,7 @@ class Server:
     async def _seconds(self) -> None:
         while True:
             self._every_second()
+            self._tcp.every_second(asyncio.get_running_loop().time())
             self._pump()
             await asyncio.sleep(1.0)
 

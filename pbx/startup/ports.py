@@ -23,16 +23,22 @@ def check_sip_port(hosts: str, port: int) -> None:
 
 
 def _check_sip_address(host: str, port: int) -> None:
-    fault = _fault(socket.SOCK_DGRAM, host, port)
+    transport, owner, fault = "UDP", udp_port_owner, _fault(socket.SOCK_DGRAM, host, port)
+    if fault is None:
+        transport, owner, fault = "TCP", tcp_port_owner, _fault(socket.SOCK_STREAM, host, port)
     if fault is None:
         return
+    names = {"transport": transport, "port": port}
     if fault == errno.EADDRINUSE:
         raise Refusal(
-            _("UDP port %(port)d is already used by %(program)s: stop that program and run the same command again.")
-            % {"port": port, "program": _named(udp_port_owner(port))}
+            _(
+                "%(transport)s port %(port)d is already used by %(program)s: stop that program and run the same "
+                "command again."
+            )
+            % (names | {"program": _named(owner(port))})
         )
     if fault == errno.EACCES:
-        raise Refusal(_("UDP port %(port)d is only for root: set SIP_PORT=5060 in .env.") % {"port": port})
+        raise Refusal(_("%(transport)s port %(port)d is only for root: set SIP_PORT=5060 in .env.") % names)
     raise Refusal(
         _("SIP_HOST=%(host)s is not an address of this machine: set SIP_HOST=0.0.0.0 in .env.") % {"host": host}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
@@ -74,6 +74,12 @@ class MemoryDirectory:
     def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
         for id in ids:
             self.rows[id].unreachable_since = since
+
+    def end_connections(self, lost: Mapping[BindingId, str], now: float) -> None:
+        self._call("end")
+        for id, connection in lost.items():
+            if id in self.rows and self.rows[id].connection == connection:
+                self.rows[id].expires_at = min(self.rows[id].expires_at, now)
 
     def shift_times(self, seconds: float) -> None:
         for binding in self.rows.values():

@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from extensions.directory import DjangoDirectory
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
-from pbx.system.port_owner import udp_port_owner
+from pbx.system.port_owner import tcp_port_owner, udp_port_owner
 from pbx.system.server_address import own_address, sip_domain
 from sipcore import systemd
 from sipcore.batch import RegistrationBatch
@@ -33,8 +33,9 @@ from sipcore.core import Core, Settings
 from sipcore.log import Level, SipLog
 from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
-from sipcore.server import Address, CannotListen, Server
+from sipcore.server import Server
 from sipcore.store import Store
+from sipcore.udp_socket import Address, CannotListen
 
 SQLITE_BREATHER = 0.002
 """Seconds the store's thread pauses after a commit on SQLite, which has one writer for all processes."""
@@ -45,7 +46,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--host", default=settings.SIP_HOST, help=_("address to listen on (SIP_HOST)"))
-        parser.add_argument("--port", type=int, default=settings.SIP_PORT, help=_("UDP port to listen on (SIP_PORT)"))
+        parser.add_argument(
+            "--port", type=int, default=settings.SIP_PORT, help=_("port to listen on, UDP and TCP (SIP_PORT)")
+        )
         parser.add_argument("--domain", default=None, help=_("what phones have as their server (SIP_DOMAIN)"))
 
     def handle(self, *args, host: str, port: int, domain: str | None, verbosity: int, **options):
@@ -89,14 +92,16 @@ class Command(BaseCommand):
 
     def _why_not(self, error: CannotListen) -> str:
         (host, port), reason = error.address, error.reason
-        names = {"host": host, "port": port}
+        names = {"host": host, "port": port, "transport": error.transport.lower()}
         if reason == errno.EADDRINUSE:
-            owner = udp_port_owner(port)
+            owner = udp_port_owner(port) if error.transport == "UDP" else tcp_port_owner(port)
             if owner is None:
-                return _("Port %(port)s/udp is taken by another program. Stop it, or set SIP_PORT in .env.") % names
+                return _(
+                    "Port %(port)s/%(transport)s is taken by another program. Stop it, or set SIP_PORT in .env."
+                ) % names
             names |= {"name": owner.name, "pid": owner.pid}
             return _(
-                "Port %(port)s/udp is taken by %(name)s (process %(pid)s). Stop it with `kill %(pid)s`, "
+                "Port %(port)s/%(transport)s is taken by %(name)s (process %(pid)s). Stop it with `kill %(pid)s`, "
                 "or set another SIP_PORT in .env."
             ) % names
         if reason == errno.EADDRNOTAVAIL:
@@ -155,7 +160,8 @@ class SipServerProcess:
         self._log.info("Stopped")
 
     def _ready(self, addresses: list[Address]) -> None:
-        self._listening = ", ".join(f"udp [{h}]:{p}" if ":" in h else f"udp {h}:{p}" for h, p in addresses)
+        places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
+        self._listening = ", ".join(f"udp and tcp {place}" for place in places)
         self._log.info(f"Listening on {self._listening}, domain {self._domain}")
         self._chores.started()
         systemd.notify(f"READY=1\nSTATUS=Listening on {self._listening}")

@@ -1,0 +1,164 @@
+"""Who is connected, which bindings live on which connection, and who has to go when there are too many or nothing
+comes. Pure: time is an argument (seconds, monotonic), the sockets are elsewhere.
+
+A connection that has a living binding is nobody's to drop: it lasts as long as its bindings. Of the others the
+silent (no whole message yet) go before those that have spoken, and the oldest first, so that whoever opens
+connections for nothing only takes them from himself and his like (hardening rule 37)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from sipcore.ports import BindingId
+
+HELLO_SECONDS = 10.0
+"""From the connection to its first whole message."""
+
+MESSAGE_SECONDS = 30.0
+"""From the first byte of a message to its last one."""
+
+IDLE_SECONDS = 120.0
+"""Without a message, for a connection on which nobody is registered. RFC 5626 4.4.1 has phones ping within 120 s."""
+
+AT_ONCE = 8192
+"""Connections in all."""
+
+PER_ADDRESS = 500
+"""Connections from one address on which nobody is registered: an office behind one router that comes back all at
+once must fit in."""
+
+Group = OrderedDict[str, "Peer"]
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One connection. ``begun``: since when a message is incomplete; ``bindings``: when each of them ends."""
+
+    connection: str
+    host: str
+    heard: float
+    begun: float | None = None
+    spoken: bool = False
+    bindings: dict[BindingId, float] = field(default_factory=dict)
+
+
+class Connections:
+    """All stream connections of this process, by name."""
+
+    def __init__(self, at_once: int = AT_ONCE, per_address: int = PER_ADDRESS) -> None:
+        self.at_once, self.per_address = at_once, per_address
+        self._peers: dict[str, Peer] = {}
+        self._where: dict[BindingId, str] = {}
+        self._lost: dict[BindingId, str] = {}
+        # Those without a binding, who was heard last at the end: (silent, spoken), in all and of each address.
+        self._unbound: tuple[Group, Group] = (OrderedDict(), OrderedDict())
+        self._of_host: dict[str, tuple[Group, Group]] = {}
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def opened(self, connection: str, host: str, now: float) -> str | None:
+        """A new connection. Returns the one that must be closed for it, if any; it may be the new one itself."""
+        peer = self._peers[connection] = Peer(connection, host, now)
+        self._rank(peer)
+        silent, spoken = self._of_host[host]
+        if len(silent) + len(spoken) > self.per_address:
+            return next(iter(silent or spoken))
+        if len(self._peers) > self.at_once:
+            return self.first_to_go()
+        return None
+
+    def first_to_go(self) -> str | None:
+        """Whom to close when there is no room; None when somebody is registered on every connection."""
+        silent, spoken = self._unbound
+        return next(iter(silent or spoken), None)
+
+    def heard(self, connection: str, now: float, *, whole: bool, begun: bool) -> None:
+        """Bytes came: ``whole`` messages among them, and of one, ``begun``, only a part so far."""
+        peer = self._peers[connection]
+        if whole or not begun:
+            peer.begun = None
+        if begun and peer.begun is None:
+            peer.begun = now
+        if whole:
+            peer.heard = now
+            if not peer.bindings:
+                self._unrank(peer)
+                peer.spoken = True
+                self._rank(peer)
+
+    def closed(self, connection: str) -> Peer | None:
+        """The connection has ended, and its bindings with it (see :meth:`take_lost`). What was known of it, None
+        when it had ended before."""
+        peer = self._peers.pop(connection, None)
+        if peer is None:
+            return None
+        self._unrank(peer)
+        for id in peer.bindings:
+            del self._where[id]
+            self._lost[id] = connection
+        return peer
+
+    def follow(self, id: BindingId, connection: str, ends: float, now: float) -> None:
+        """This binding lives on ``connection`` ("" for none of ours) until ``ends``. When that connection is gone
+        already, so is the binding."""
+        before = self._peers.get(self._where.pop(id, ""))
+        if before is not None:
+            del before.bindings[id]
+            self._settle(before, now)
+        if not connection or ends <= now:
+            return
+        peer = self._peers.get(connection)
+        if peer is None:
+            self._lost[id] = connection
+            return
+        self._lost.pop(id, None)
+        self._unrank(peer)
+        peer.spoken = True
+        peer.bindings[id] = ends
+        self._where[id] = connection
+
+    def overdue(self, now: float) -> list[str]:
+        """Those to be closed because what they had to send did not come."""
+        late = []
+        for peer in self._peers.values():
+            if peer.bindings and min(peer.bindings.values()) <= now:
+                for id in [id for id, ends in peer.bindings.items() if ends <= now]:
+                    del peer.bindings[id], self._where[id]
+                self._settle(peer, now)
+            slow = peer.begun is not None and now - peer.begun > MESSAGE_SECONDS
+            patience = IDLE_SECONDS if peer.spoken else HELLO_SECONDS
+            if slow or (not peer.bindings and now - peer.heard > patience):
+                late.append(peer.connection)
+        return late
+
+    def is_registered(self, connection: str) -> bool:
+        peer = self._peers.get(connection)
+        return peer is not None and bool(peer.bindings)
+
+    def take_lost(self) -> dict[BindingId, str]:
+        """The bindings whose connection has ended since the last call, each with that connection: one that lives on
+        another connection by now must not be ended."""
+        lost, self._lost = self._lost, {}
+        return lost
+
+    def _settle(self, peer: Peer, now: float) -> None:
+        """Its last binding may just have gone: then it is like any other, idle from now on."""
+        if not peer.bindings:
+            peer.heard = now
+            self._rank(peer)
+
+    def _rank(self, peer: Peer) -> None:
+        groups = self._of_host.get(peer.host)
+        if groups is None:
+            groups = self._of_host[peer.host] = (OrderedDict(), OrderedDict())
+        groups[peer.spoken][peer.connection] = self._unbound[peer.spoken][peer.connection] = peer
+
+    def _unrank(self, peer: Peer) -> None:
+        if self._unbound[peer.spoken].pop(peer.connection, None) is None:
+            return
+        groups = self._of_host[peer.host]
+        del groups[peer.spoken][peer.connection]
+        if not groups[0] and not groups[1]:
+            del self._of_host[peer.host]
