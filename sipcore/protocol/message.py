@@ -18,7 +18,8 @@ from .headers import (
     parse_via,
     split_list,
 )
-from .names import CANONICAL, KNOWN_METHODS, LOWER, REASONS, SINGLE
+from .names import CANONICAL, KNOWN_METHODS, LOWER, SINGLE
+from .names import REASONS as REASONS
 from .uri import Uri, parse_uri
 
 MAX_MESSAGE = 65_535  # bytes (RFC 3261 18.1.1)
@@ -109,7 +110,10 @@ def _encode(text: str) -> bytes:
 
 
 class Message:
-    """What requests and responses share. `headers` keeps the order of arrival under canonical names."""
+    """What requests and responses share. `headers` keeps the order of arrival under canonical names.
+
+    Read `headers` as you like, but change it through the methods: they also forget what was understood of it.
+    """
 
     headers: list[tuple[str, str]]
     body: bytes

@@ -17,6 +17,8 @@ class Kind(Enum):
     INVITE_SERVER = "INVITE server"  # 17.2.1
     SERVER = "server"  # 17.2.2
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and these are keys on the hot path
+
 
 class State(Enum):
     START = "start"
@@ -27,6 +29,8 @@ class State(Enum):
     COMPLETED = "completed"
     CONFIRMED = "confirmed"
     TERMINATED = "terminated"
+
+    __hash__ = object.__hash__
 
 
 # What happens to a transaction. `provisional`, `success`, `failure`: a 1xx, 2xx, 300-699 response, which a client
