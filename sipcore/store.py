@@ -5,17 +5,23 @@ largest batches under load. The waiting list is bounded."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sipcore.ports import StoreUnavailable
 from sipcore.registrar import Busy, Decision, Registration
 
+T = TypeVar("T")
+
 BATCH_LIMIT = 500
 """Requests in one transaction: it bounds how long the database's locks are held, not how much is taken on."""
+
+CHORES_AT_ONCE = 50
+"""Other questions (calls, heartbeat) answered between two batches."""
 
 RETRY_PAUSE = 0.2
 """Seconds between two tries while the store is away."""
@@ -86,6 +92,39 @@ class Store:
             self._chores.append(chore)
             self._wake.notify()
 
+    async def ask(self, question: Callable[[], T], seconds: float) -> T:
+        """Run something on the connection and await what comes of it. Raises
+        :class:`~sipcore.ports.StoreUnavailable` when the store is away for ``seconds``, else what the question
+        raises."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if answer.done():
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)  # type: ignore[arg-type]
+
+        def chore() -> None:
+            if answer.done():
+                return  # nobody waits any more
+            try:
+                result = question()
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                loop.call_soon_threadsafe(settle, None, error)
+            else:
+                loop.call_soon_threadsafe(settle, result, None)
+
+        self.call(chore)
+        try:
+            return await asyncio.wait_for(answer, seconds)
+        except TimeoutError:
+            raise StoreUnavailable("time-out") from None
+
     def stop(self, timeout: float) -> None:
         """Let the thread finish what it has in hand; at most ``timeout`` seconds."""
         with self._wake:
@@ -106,10 +145,10 @@ class Store:
                     if not job.abandoned:
                         batch.append(job)
                 self._in_hand = len(batch)
-                chore = self._chores.popleft() if self._chores else None
+                chores = [self._chores.popleft() for _ in range(min(len(self._chores), CHORES_AT_ONCE))]
             if batch:
                 self._settle(batch)
-            if chore is not None:
+            for chore in chores:
                 self._do(chore)
 
     def _settle(self, batch: list[Job]) -> None:

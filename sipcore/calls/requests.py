@@ -86,7 +86,7 @@ class Requests:
     def _forget(self, transaction: ClientTransaction, response: Response) -> None:
         """At once; but the 2xx of an INVITE may be repeated as long as timer M of its transaction runs."""
         if response.status < 300 and transaction.request.method == "INVITE":
-            asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, self._open.pop, transaction, None)
+            asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, lambda: self._open.pop(transaction, None))
         else:
             self._open.pop(transaction, None)
 
@@ -100,7 +100,7 @@ class Requests:
                     outgoing.take(response)
                     if first and response.status >= 200:
                         self._forget(transaction, response)
-            case events.TransactionTimeout(transaction) | events.TransportFailed(transaction, _):
-                outgoing = self._open.pop(transaction, None)  # type: ignore[arg-type]
+            case events.TransactionTimeout(failed) | events.TransportFailed(failed, _):
+                outgoing = self._open.pop(failed, None) if isinstance(failed, ClientTransaction) else None
                 if outgoing is not None:
                     outgoing.fail(408 if isinstance(event, events.TransactionTimeout) else 503)

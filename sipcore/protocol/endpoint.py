@@ -6,7 +6,7 @@ and sleeps until next_timeout(). `now` is any clock in seconds that never goes b
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 
@@ -262,13 +262,15 @@ class Endpoint:
         """Send a request with a Via of ours on top; responses come back as events."""
         return self._begin_client(request, flow, now, self._new_branch())
 
-    def cancel(self, transaction: ClientTransaction, now: float) -> ClientTransaction | None:
+    def cancel(
+        self, transaction: ClientTransaction, now: float, extra: Iterable[tuple[str, str]] = ()
+    ) -> ClientTransaction | None:
         """Send the CANCEL of an INVITE (RFC 3261 9.1). None when it is too late, or too early (no 1xx came yet)."""
         if transaction.kind is not Kind.INVITE_CLIENT or transaction.state is not State.PROCEEDING:
             return None
         invite = transaction.request
         headers = [line for line in invite.headers if line[0] in ("From", "To", "Call-ID", "Route")]
-        cancel = Request("CANCEL", invite.uri, [*headers, ("CSeq", f"{invite.cseq.number} CANCEL")])
+        cancel = Request("CANCEL", invite.uri, [*headers, ("CSeq", f"{invite.cseq.number} CANCEL"), *extra])
         return self._begin_client(cancel, transaction.flow, now, invite.via.branch or "")
 
     def send_statelessly(self, request: Request, flow: Flow) -> None:

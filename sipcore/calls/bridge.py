@@ -1,0 +1,151 @@
+"""What the phones of a connected call ask of each other: new offers, updates, digits, texts. Each goes through to the
+other leg, with the media engine in between, and the other's answer comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.ports import MediaRefused, MediaUnavailable
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.message import Response
+from sipcore.protocol.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from sipcore.calls.call import Call
+
+PASSED_ON = ("Content-Type", "Content-Disposition", "Info-Package", "Recv-Info")
+"""Headers of an INFO or MESSAGE that go through; everything else is ours to say."""
+
+
+async def on_invite(call: Call, leg: Leg, invite: ServerTransaction) -> None:
+    """A re-INVITE: with an offer, or asking for one (RFC 3261 section 14.2)."""
+    other = call.other(leg)
+    if leg.offering or other is None or other.invite is not None or other.offering:
+        leg.reject(491, invite=invite)  # both at once (glare)
+        return
+    if leg.invite is not None:
+        leg.reject(500, headers=[("Retry-After", "3")], invite=invite)
+        return
+    leg.invite = invite
+    try:
+        offer = sdp_of(invite.request)
+        leg.learn(invite.request)
+        if leg.timer.too_small(invite.request):
+            leg.reject(422, headers=[("Min-SE", "90")], invite=invite)
+        elif offer:
+            await _offer_through(call, leg, other, invite, offer)
+        else:
+            await _ask_through(call, leg, other, invite)
+    except AckLost:
+        call.hang_up("ack_lost")
+    except MediaRefused:
+        leg.reject(488, invite=invite)
+    except MediaUnavailable:
+        leg.reject(503, invite=invite)
+    except SipError as error:
+        leg.reject(error.status or 400, error.reason, invite=invite)
+    finally:
+        if leg.invite is invite:
+            leg.invite = None
+
+
+async def _offer_through(call: Call, leg: Leg, other: Leg, invite: ServerTransaction, offer: bytes) -> None:
+    answer = await _exchange(call, leg, other, offer)
+    if isinstance(answer, Response):
+        _refuse(call, leg, other, invite, answer)
+        return
+    leg.sdp_from = offer
+    await leg.accept(answer, invite=invite)
+
+
+async def _ask_through(call: Call, leg: Leg, other: Leg, invite: ServerTransaction) -> None:
+    """A re-INVITE without an offer: the other phone makes one, the ACK brings the answer."""
+    response, outgoing = await other.reinvite(b"")
+    if response.status >= 300:
+        _refuse(call, leg, other, invite, response)
+        return
+    media = call.board.media
+    answer = b""
+    try:
+        offer = await media.offer(
+            call.id, other.tag, sdp_of(response), sender=other.side, receiver=leg.side, to_tag=leg.tag
+        )
+        ack = await leg.accept(offer, invite=invite)
+        leg.sdp_from = sdp_of(ack)
+        answer = await media.answer(call.id, other.tag, leg.tag, leg.sdp_from, sender=leg.side, receiver=other.side)
+    finally:
+        other.ack(outgoing, answer)
+
+
+async def _exchange(call: Call, leg: Leg, other: Leg, offer: bytes) -> bytes | Response:
+    """Bring an offer to the other phone by re-INVITE; its answer as the offerer is to see it, or its refusal."""
+    media = call.board.media
+    sdp = await media.offer(call.id, leg.tag, offer, sender=leg.side, receiver=other.side, to_tag=other.tag)
+    response, _ = await other.reinvite(sdp)
+    if response.status >= 300:
+        return response
+    return await media.answer(call.id, leg.tag, other.tag, sdp_of(response), sender=other.side, receiver=leg.side)
+
+
+def _refuse(call: Call, leg: Leg, other: Leg, invite: ServerTransaction, response: Response) -> None:
+    if response.status in (408, 481, 503):
+        leg.reject(response.status if response.status != 503 else 480, invite=invite)
+        if response.status == 481:
+            other.end()
+        call.hang_up("session_expired")
+        return
+    headers = [(name, value) for name, value in response.headers if name in ("Retry-After", "Warning")]
+    leg.reject(response.status, response.reason, headers, invite=invite)
+
+
+async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
+    """UPDATE (RFC 3311): with an offer it goes through, as a re-INVITE where the other phone knows no UPDATE; without
+    one it only refreshes the session."""
+    request = transaction.request
+    leg.learn(request)
+    try:
+        offer = sdp_of(request)
+    except SipError as error:
+        leg.answer(transaction, error.status)
+        return
+    if leg.timer.too_small(request):
+        leg.answer(transaction, 422, [("Min-SE", "90")])
+        return
+    if not offer:
+        leg.answer(transaction, 200, leg.timer.answer(request, leg.supported))
+        return
+    other = call.other(leg)
+    if other is None or leg.offering or other.offering or other.invite is not None:
+        leg.answer(transaction, 491)
+        return
+    try:
+        if other.state is LegState.CONFIRMED and leg.state is LegState.CONFIRMED:
+            answer = await _exchange(call, leg, other, offer)
+        else:
+            leg.answer(transaction, 500, [("Retry-After", "2")])
+            return
+    except MediaRefused:
+        leg.answer(transaction, 488)
+        return
+    except (MediaUnavailable, SipError):
+        leg.answer(transaction, 500, [("Retry-After", "2")])
+        return
+    if isinstance(answer, Response):
+        leg.answer(transaction, answer.status if answer.status not in (408, 481) else 500)
+        return
+    leg.sdp_from = offer
+    leg.answer(transaction, 200, leg.timer.answer(request, leg.supported), answer)
+
+
+async def on_message(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
+    """INFO (digits, video refresh) and MESSAGE within the call: to the other phone and its answer back."""
+    request = transaction.request
+    other = call.other(leg)
+    if other is None or other.state is not LegState.CONFIRMED:
+        leg.answer(transaction, 480)
+        return
+    headers = [(name, value) for name, value in request.headers if name in PASSED_ON]
+    response = await other.request(request.method, headers, request.body)
+    status = response.status if response.status not in (401, 407, 408, 481, 503) else 480
+    leg.answer(transaction, status)

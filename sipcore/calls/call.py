@@ -1,0 +1,527 @@
+"""The story of one call: ring these, join with the first who answers, until somebody hangs up.
+
+A call owns two legs, its name with the media engine (its ``id``) and its record. Everything that happens while it
+is talked is in ``bridge.py`` and ``transfer.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.ports import MediaRefused, MediaUnavailable, Party
+from sipcore.calls.records import CallRow, LegRow, MediaRow
+from sipcore.calls.reliable import ReliableProvisional
+from sipcore.calls.requests import Outgoing
+from sipcore.ports import Binding, BindingId, StoreUnavailable
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import REASONS, Response
+from sipcore.protocol.uri import parse_uri
+
+if TYPE_CHECKING:
+    from sipcore.calls.switchboard import Switchboard
+
+ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
+"""So that the phones that did not answer show no missed call (RFC 3326, RFC 3261 section 9)."""
+
+SAFE_DATAGRAM = 1300
+"""Bytes of a request that every network passes unfragmented (RFC 3261 section 18.1.1)."""
+
+MAX_REDIRECTS = 5
+MEDIA_LOOK_SECONDS = 20.0
+MEDIA_SILENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call was not connected, as the caller's phone is told and as the record says."""
+
+    status: int
+    reason: str
+    cause: str
+    disposition: str = "FAILED"
+
+
+BUSY = Failure(486, "Busy Here", "busy", "BUSY")
+NO_ANSWER = Failure(480, "No Answer", "no_answer", "NO ANSWER")
+NOT_REGISTERED = Failure(480, "Not Registered", "not_registered")
+UNKNOWN_NUMBER = Failure(404, "No Such Number", "unknown_number")
+DISABLED = Failure(480, "Extension Disabled", "disabled")
+TOO_MANY_CALLS = Failure(486, "Too Many Calls", "too_many_calls", "BUSY")
+CONGESTION = Failure(503, "Service Unavailable", "failed", "CONGESTION")
+CODEC_MISMATCH = Failure(488, "Not Acceptable Here", "codec_mismatch")
+CANCELLED = Failure(487, "Request Terminated", "cancelled", "NO ANSWER")
+STOPPED = Failure(503, "Service Unavailable", "pbx_stopped")
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One device that is being called."""
+
+    leg: Leg
+    row: LegRow
+    outgoing: Outgoing | None = None
+
+
+class Call:
+    """``board`` is where all calls are known."""
+
+    def __init__(self, board: Switchboard, row: CallRow, caller: Leg, callee: Leg | None = None) -> None:
+        self.board = board
+        self.id = row.uniqueid
+        self.row = row
+        self.caller = caller
+        self.callee = callee
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.reliable = ReliableProvisional(self)
+        self.transferring = False
+        self._for_transfer = False
+        self._attempts: list[Attempt] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._max_forwards = 70
+        board.calls[self.id] = self
+
+    # The legs
+
+    @property
+    def legs(self) -> list[Leg]:
+        return [self.caller] if self.callee is None else [self.caller, self.callee]
+
+    def other(self, leg: Leg) -> Leg | None:
+        return self.callee if leg is self.caller else self.caller if leg is self.callee else None
+
+    def role(self, leg: Leg | None) -> str:
+        return "caller" if leg is self.caller else "callee" if leg is not None else "pbx"
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside the story; ended with the call."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self.board.task_ended)
+
+    def hang_up(self, cause: str, by: str = "pbx") -> None:
+        """End it, whatever it is doing. The first reason counts."""
+        if not self.over.done():
+            self.row.cause = self.row.cause or cause
+            self.row.hung_up_by = self.row.hung_up_by or by
+            self.over.set_result(None)
+
+    # The story
+
+    async def run(self, number: str) -> None:
+        """From the caller's INVITE to the end."""
+        invite = self.caller.invite
+        assert invite is not None
+        self._max_forwards = (invite.request.max_forwards or 70) - 1
+        try:
+            failure = await self._connect(number)
+            if failure is None:
+                await self.talk()
+            else:
+                self._fail(failure)
+        except StoreUnavailable:
+            self._fail(CONGESTION)
+        except MediaUnavailable:
+            self.board.log.error(f"Call {self.id}: no media engine answers")
+            self._fail(CONGESTION)
+        except MediaRefused:
+            self._fail(CODEC_MISMATCH)
+        except SipError as error:
+            self._fail(Failure(error.status or 400, error.reason, "failed"))
+        finally:
+            await self.wind_up()
+
+    async def story(self) -> None:
+        """The life of a call whose legs were joined by a transfer."""
+        try:
+            await self.talk()
+        finally:
+            await self.wind_up()
+
+    async def connect_as(self, number: str) -> Failure | None:
+        """For a transfer: ring the number for a party that is in a call already. None: ``callee`` has answered and
+        has its ACK; the party itself is still to be told."""
+        self._for_transfer = True
+        return await self._connect(number)
+
+    async def _connect(self, number: str) -> Failure | None:
+        """Ring the number, following redirections within this PBX. None: connected."""
+        seen: list[str] = []
+        while True:
+            seen.append(number.lower())
+            party = (await self.board.parties([number])).get(number)
+            outcome = await self._ring_party(party)
+            if outcome is None or isinstance(outcome, Failure):
+                return outcome
+            target = self.board.redirected_to(outcome)
+            if target is None or target.lower() in seen or len(seen) > MAX_REDIRECTS:
+                return NOT_REGISTERED
+            number = target
+
+    async def _ring_party(self, party: Party | None) -> Failure | Response | None:
+        if party is None:
+            return UNKNOWN_NUMBER
+        if not party.enabled:
+            return DISABLED
+        devices = [b for b in party.bindings if not self._is_callers_own(b)]
+        if not devices:
+            return BUSY if party.bindings else NOT_REGISTERED
+        if self.board.is_full(party.account_id):
+            return BUSY
+        return await self.ring(party, devices, party.ring_seconds)
+
+    def _is_callers_own(self, binding: Binding) -> bool:
+        return (binding.remote_host, binding.remote_port) == self.caller.flow.remote
+
+    async def ring(self, party: Party, devices: list[Binding], seconds: float) -> Failure | Response | None:
+        """Ring all devices at once; the first who answers gets the call, the others are told that it was answered
+        elsewhere. None: connected. A Failure: not. A Response: a redirection to follow."""
+        self._attempts = [self._attempt(party, device) for device in devices]
+        tasks: dict[asyncio.Future[Any], Attempt] = {
+            asyncio.create_task(self._try(attempt, binding)): attempt
+            for attempt, binding in zip(self._attempts, devices, strict=True)
+        }
+        self.changed()
+        responses: list[Response] = []
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            while tasks:
+                left = deadline - asyncio.get_running_loop().time()
+                done, _ = await asyncio.wait(
+                    [*tasks, self.over], timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
+                )
+                if self.over.done():
+                    return CANCELLED
+                if not done:
+                    return NO_ANSWER
+                for task in done:
+                    attempt = tasks.pop(task)
+                    response: Response | None = task.result()
+                    if response is None:
+                        continue
+                    if response.status < 300:
+                        await self._join(attempt, response)
+                        return None
+                    responses.append(response)
+                    if response.status == 603 and self.board.settings.decline_stops_all:
+                        return _failure(response)
+            best = best_response(responses)
+            if best is None:
+                return NOT_REGISTERED
+            return best if 300 <= best.status < 400 else _failure(best)
+        finally:
+            # Whoever still rings is told that somebody answered, or just that it is over.
+            why = [ELSEWHERE] if self.callee is not None else []
+            for task, attempt in tasks.items():
+                task.cancel()
+                self.board.spawn(self._withdraw(attempt, why))
+
+    def _attempt(self, party: Party, binding: Binding) -> Attempt:
+        flow = Flow(
+            binding.transport,
+            (binding.local_host, binding.local_port),
+            (binding.remote_host, binding.remote_port),
+            binding.connection,
+        )
+        id = BindingId(binding.account_id, binding.key)
+        leg = Leg(self.board, party, flow, call_id=self.board.token(), binding=id)
+        row = LegRow(
+            number=party.number,
+            device=binding.user_agent or binding.contact,
+            remote=f"{flow.remote[0]}:{flow.remote[1]}",
+            user_agent=binding.user_agent,
+        )
+        self.row.legs.append(row)
+        return Attempt(leg, row)
+
+    async def _try(self, attempt: Attempt, binding: Binding) -> Response | None:
+        """Call one device; its final response, or None when it could not even be called."""
+        caller, leg = self.caller, attempt.leg
+        sdp = b""
+        if caller.sdp_from:
+            sdp = await self.board.media.offer(
+                self.id, caller.tag, caller.sdp_from, sender=caller.side, receiver=leg.side, branch=leg.tag
+            )
+        outgoing = leg.call(
+            _request_uri(binding.contact),
+            caller.party,
+            sdp,
+            self._max_forwards,
+            self.board.forwarded(caller),
+            binding.path,
+        )
+        attempt.outgoing = outgoing
+        outgoing.provisional = lambda response: self._progress(attempt, response)
+        response = await outgoing.final
+        attempt.row.code, attempt.row.ended_at = response.status, self.board.wall()
+        attempt.row.reason = response.reason
+        if response.status >= 300:
+            attempt.row.state = "failed"
+            sent = outgoing.transaction.sent or b""
+            if not outgoing.answered and leg.flow.transport == "UDP" and len(sent) > SAFE_DATAGRAM:
+                attempt.row.reason = "fragmented"
+            leg.end()
+            if sdp:
+                await self.board.media.delete(self.id, caller.tag, leg.tag)
+        return response
+
+    def _progress(self, attempt: Attempt, response: Response) -> None:
+        """A 1xx of a device. With one device its early media is passed on; with several the caller hears ringing."""
+        assert attempt.outgoing is not None
+        if response.status == 100 or self.caller.invite is None or self.over.done():
+            return
+        try:
+            attempt.leg.ringing(attempt.outgoing.request, response)
+            sdp = sdp_of(response)
+        except SipError:
+            return
+        if attempt.row.ringing_at is None:
+            attempt.row.ringing_at = self.board.wall()
+            self.changed()
+        if sdp and len(self._attempts) == 1 and self.caller.sdp_from:
+            self.spawn(self._early_media(attempt, response.status, sdp))
+        else:
+            self.reliable.send(180)
+
+    async def _early_media(self, attempt: Attempt, status: int, sdp: bytes) -> None:
+        try:
+            answer = await self.board.media.answer(
+                self.id,
+                self.caller.tag,
+                attempt.leg.tag,
+                sdp,
+                sender=attempt.leg.side,
+                receiver=self.caller.side,
+                branch=attempt.leg.tag,
+            )
+        except (MediaRefused, MediaUnavailable):
+            self.reliable.send(180)
+            return
+        if self.caller.invite is not None:
+            self.reliable.send(status, answer)
+
+    async def _join(self, attempt: Attempt, response: Response) -> None:
+        """A device answered: connect it with the caller. Raises what makes the call fail; then the device is told."""
+        caller, leg, outgoing = self.caller, attempt.leg, attempt.outgoing
+        assert outgoing is not None
+        media = self.board.media
+        self.callee = leg
+        attempt.row.state, attempt.row.answered_at, attempt.row.ended_at = "answered", self.board.wall(), None
+        try:
+            leg.established(outgoing, response)
+        except SipError:
+            self.callee = None
+            leg.end()
+            raise
+        self.board.call_of[leg] = self
+        if self._for_transfer:
+            leg.ack(outgoing)
+            self.row.answer, self.row.disposition = self.board.wall(), "ANSWERED"
+            return
+        try:
+            if caller.sdp_from:
+                leg.ack(outgoing)
+                sdp = await media.answer(
+                    self.id, caller.tag, leg.tag, leg.sdp_from, sender=leg.side, receiver=caller.side, branch=leg.tag
+                )
+            else:
+                sdp = await media.offer(self.id, leg.tag, leg.sdp_from, sender=leg.side, receiver=caller.side)
+        except (MediaRefused, MediaUnavailable):
+            if not caller.sdp_from:
+                leg.ack(outgoing)
+            raise
+        self.row.answer, self.row.disposition = self.board.wall(), "ANSWERED"
+        self.changed()
+        await self.reliable.settled()
+        self.spawn(self._confirm(sdp, None if caller.sdp_from else outgoing))
+
+    async def _confirm(self, sdp: bytes, late: Outgoing | None) -> None:
+        """Give the caller its 200 and wait for the ACK; after a late offer it carries the answer for the callee."""
+        caller, callee = self.caller, self.callee
+        assert callee is not None
+        try:
+            ack = await caller.accept(sdp)
+            if late is not None:
+                answer = await self.board.media.answer(
+                    self.id, callee.tag, caller.tag, sdp_of(ack), sender=caller.side, receiver=callee.side
+                )
+                caller.sdp_from = sdp_of(ack)
+                callee.ack(late, answer)
+        except AckLost:
+            self.hang_up("ack_lost")
+        except (MediaRefused, MediaUnavailable, SipError):
+            if late is not None:
+                callee.ack(late)
+            self.hang_up("codec_mismatch")
+
+    async def _withdraw(self, attempt: Attempt, why: Iterable[tuple[str, str]]) -> None:
+        """Take an INVITE back. A phone that answered in the same moment is hung up on."""
+        outgoing, leg = attempt.outgoing, attempt.leg
+        if outgoing is not None:
+            outgoing.cancel(*why)
+            response = await outgoing.final
+            if response.status < 300:
+                try:
+                    leg.established(outgoing, response)
+                    leg.ack(outgoing)
+                    leg.bye(why)
+                except SipError:
+                    pass
+        attempt.row.state, attempt.row.ended_at = "failed", self.board.wall()
+        attempt.row.code = attempt.row.code or 487
+        attempt.row.reason = attempt.row.reason or ("Answered elsewhere" if why else "Cancelled")
+        leg.end()
+        await self.board.media.delete(self.id, self.caller.tag, leg.tag)
+
+    async def talk(self) -> None:
+        """Until it is over: phones that vanish and sound that stopped end it too."""
+        for leg in self.legs:
+            self.spawn(self._keep_session(leg))
+        self.spawn(self._watch_media())
+        await self.over
+
+    async def _keep_session(self, leg: Leg) -> None:
+        """RFC 4028 section 10: refresh, or expect to be refreshed."""
+        while True:
+            timer = leg.timer
+            if timer.ours:
+                await asyncio.sleep(timer.seconds / 2)
+                if not await leg.alive():
+                    break
+            else:
+                before = timer.refreshes
+                await asyncio.sleep(timer.seconds - min(32.0, timer.seconds / 3))
+                if timer.refreshes == before and not timer.ours:
+                    break
+        self.hang_up("session_expired")
+
+    async def _watch_media(self) -> None:
+        """A direction that was heard and has fallen silent, without hold: ask whether the phone is still there."""
+        while True:
+            await asyncio.sleep(MEDIA_LOOK_SECONDS)
+            now = self.board.wall()
+            for heard in await self.board.media.heard(self.id):
+                leg = next((leg for leg in self.legs if leg.tag == heard.tag), None)
+                if leg is None or heard.last_at is None or is_on_hold(leg):
+                    continue
+                if now - heard.last_at > MEDIA_SILENCE_SECONDS and not await leg.alive():
+                    self.hang_up("media_timeout")
+                    return
+
+    def _fail(self, failure: Failure) -> None:
+        self.row.cause = self.row.cause or failure.cause
+        if self.row.answer is None:
+            self.row.disposition = failure.disposition
+        if self.caller.invite is None:
+            return
+        headers = [("Reason", f'SIP;cause={failure.status};text="{failure.reason}"')]
+        if failure.status == 503:
+            headers.append(("Retry-After", "10"))
+        if failure is CANCELLED and self.row.hung_up_by not in ("", "caller"):
+            self.caller.reject(480 if self.row.cause != "pbx_stopped" else 503, None, headers)
+        else:
+            self.caller.reject(failure.status, failure.reason, headers)
+
+    async def wind_up(self) -> None:
+        """Tell whoever is still there, close the record, forget the call."""
+        for task in list(self._tasks):
+            task.cancel()
+        self.reliable.stop()
+        for leg in self.legs:
+            if leg.invite is not None and leg.state is LegState.EARLY:
+                leg.reject(480)
+            elif leg.state is not LegState.ENDED and self.board.call_of.get(leg) is self:
+                leg.bye(self._why())
+            if self.board.call_of.get(leg) is self:
+                del self.board.call_of[leg]
+        self.board.calls.pop(self.id, None)
+        now = self.board.wall()
+        await self._note_media()
+        await self.board.media.delete(self.id)
+        self.row.end = now
+        for row in self.row.legs:
+            if row.ended_at is None:
+                row.ended_at = now
+        self.row.cause = self.row.cause or "normal"
+        self.changed()
+
+    def _why(self) -> list[tuple[str, str]]:
+        if self.row.cause in ("", "normal", "cancelled", "transferred"):
+            return []
+        return [("Reason", f'SIP;cause=480;text="{self.row.cause}"')]
+
+    async def _note_media(self) -> None:
+        if self.row.answer is None:
+            return
+        numbers = {leg.tag: leg.number for leg in self.legs}
+        others = {leg.tag: (self.other(leg) or leg).number for leg in self.legs}
+        for heard in await self.board.media.heard(self.id):
+            if heard.tag in numbers:
+                self.row.media.append(
+                    MediaRow(
+                        numbers[heard.tag],
+                        others[heard.tag],
+                        heard.packets,
+                        heard.bytes,
+                        heard.lost,
+                        heard.jitter_ms,
+                        heard.first_at,
+                        heard.last_at,
+                        heard.foreign_packets,
+                    )
+                )
+
+    def changed(self) -> None:
+        """The record has news."""
+        self.board.records.changed(self.row)
+
+
+def is_on_hold(leg: Leg) -> bool:
+    """Whether the phone said that it sends nothing now (RFC 3264 section 8.4), or listens to somebody who holds it."""
+    return any(
+        word in sdp for sdp in (leg.sdp_from, leg.sdp_to) for word in (b"a=sendonly", b"a=inactive", b"a=recvonly")
+    )
+
+
+def best_response(responses: list[Response]) -> Response | None:
+    """RFC 3261 section 16.7 step 6: a 6xx before all others, else of the lowest class, there those that tell the
+    caller something to act on; a device that did not answer at all counts least."""
+    if not responses:
+        return None
+    telling = {401: 0, 407: 0, 415: 1, 420: 1, 484: 1, 486: 2, 488: 3}
+
+    def rank(response: Response) -> tuple[int, int]:
+        if response.status >= 600:
+            return 0, 0
+        if response.status in (408, 503):
+            return 9, response.status
+        return response.status // 100, telling.get(response.status, 5)
+
+    return min(responses, key=rank)
+
+
+def _failure(response: Response) -> Failure:
+    status = response.status
+    if status in (486, 600):
+        return BUSY
+    if status == 603:
+        return Failure(603, "Decline", "declined", "BUSY")
+    if status in (408, 503):
+        return Failure(480, "Phone Does Not Answer", "no_answer", "NO ANSWER")
+    if status in (415, 488, 606):
+        return CODEC_MISMATCH
+    if status == 480:
+        return Failure(480, response.reason or "Temporarily Unavailable", "no_answer", "NO ANSWER")
+    if status in (401, 407):
+        status = 480  # a phone that asks us for a password: nothing the caller can help
+    return Failure(status, response.reason or REASONS.get(status, "Failed"), "failed")
+
+
+def _request_uri(contact: str) -> str:
+    """The stored Contact as a Request-URI: without the parameters that belong to the header (19.1.1)."""
+    uri = parse_uri(contact)
+    return str(uri) if not uri.headers and "method" not in uri.params else contact.partition("?")[0]

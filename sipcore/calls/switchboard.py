@@ -1,0 +1,455 @@
+"""Where all calls are known: takes each request that is not a REGISTER, proves who sent it, and gives it to its call.
+
+Outside of dialogs every request is challenged. Within one (Call-ID and both tags) a request from the leg's known
+address is taken, whatever its port; from elsewhere it is challenged as that extension, and once proven it moves the
+leg: a phone that goes from Wi-Fi to mobile data keeps its call."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sipcore.authentication import Authenticator, Challenge, prove
+from sipcore.calls import bridge, transfer
+from sipcore.calls.book import RecordBook
+from sipcore.calls.call import Call
+from sipcore.calls.leg import ALLOW, AckLost, Leg, LegState, sdp_of
+from sipcore.calls.messages import deliver_message
+from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable, Party, PartyDirectory
+from sipcore.calls.records import CallRow
+from sipcore.calls.requests import Outgoing, Requests
+from sipcore.clock import Clock
+from sipcore.log import SipLog
+from sipcore.ports import Account, Binding, BindingId, Directory, StoreUnavailable
+from sipcore.protocol import events
+from sipcore.protocol.digest import Credentials
+from sipcore.protocol.endpoint import Endpoint
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import Star
+from sipcore.protocol.message import Request, Response, make_response
+from sipcore.protocol.transaction import ServerTransaction
+from sipcore.registrar import Cause, Refused
+from sipcore.store import Store
+
+ECHO = "*43"
+SUPPORTED = frozenset({"timer", "100rel"})
+STORE_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """Limits, and how we are reached. ``advertise`` gives the address of ours that a phone on this flow is told."""
+
+    domain: str
+    node: str
+    advertise: Callable[[Flow], str]
+    is_ours: Callable[[str, Flow], bool]
+    max_calls: int = 500
+    max_calls_per_extension: int = 10
+    max_ringing: int = 200
+    decline_stops_all: bool = False
+
+
+class Denied(Exception):
+    """The credentials were refused; the cause is for the log alone."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.status)
+        self.refusal = refusal
+
+
+class Switchboard:
+    """Runs in the loop's thread. ``pump`` makes what was queued leave soon."""
+
+    def __init__(
+        self,
+        settings: CallSettings,
+        endpoint: Endpoint,
+        authenticator: Authenticator,
+        directory: Directory,
+        parties: PartyDirectory,
+        store: Store,
+        media: Media,
+        records: RecordBook,
+        decoy_ha1: dict[str, str],
+        clock: Clock,
+        log: SipLog,
+        pump: Callable[[], None],
+        refused: Callable[[Request, Flow, Cause], None],
+    ) -> None:
+        self.settings = settings
+        self.domain = settings.domain
+        self.media, self.records, self.log = media, records, log
+        self.calls: dict[str, Call] = {}
+        self.call_of: dict[Leg, Call] = {}
+        self.draining = False
+        self._endpoint, self._authenticator = endpoint, authenticator
+        self._directory, self._parties, self._store = directory, parties, store
+        self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
+        self._requests = Requests(endpoint, clock.now, pump)
+        self._legs: dict[tuple[str, str], Leg] = {}
+        self._inviting: dict[ServerTransaction, Call] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._serial = 0
+
+    # For legs and calls
+
+    def token(self) -> str:
+        """A tag or Call-ID that nobody can guess; it begins with the node, so that a datagram can be handed over."""
+        return secrets.token_hex(10)
+
+    def wall(self) -> float:
+        return self._clock.wall()
+
+    def contact_host(self, flow: Flow) -> str:
+        return self.settings.advertise(flow)
+
+    def is_ours(self, host: str, flow: Flow) -> bool:
+        return self.settings.is_ours(host, flow)
+
+    def send(self, request: Request, flow: Flow) -> Outgoing:
+        self.log.info(f"Sending {request.method} to {flow.remote[0]}:{flow.remote[1]}")
+        return self._requests.send(request, flow)
+
+    def send_ack(self, ack: Request, flow: Flow) -> None:
+        self._requests.send_ack(ack, flow)
+
+    def respond(self, transaction: ServerTransaction, response: Response) -> None:
+        self._endpoint.respond(transaction, response, self._clock.now())
+        self._pump()
+
+    def enter(self, leg: Leg) -> None:
+        self._legs[leg.call_id, leg.tag] = leg
+
+    def leave(self, leg: Leg) -> None:
+        self._legs.pop((leg.call_id, leg.tag), None)
+
+    def find(self, call_id: str, tag: str) -> Leg | None:
+        return self._legs.get((call_id, tag))
+
+    def forwarded(self, caller: Leg) -> list[tuple[str, str]]:
+        """What of the caller's INVITE the callee may see; identity is built from the account, the rest is dropped."""
+        if caller.invite is None:
+            return []
+        names = ("Subject", "Alert-Info", "Priority")
+        return [(name, value) for name, value in caller.invite.request.headers if name in names]
+
+    async def parties(self, numbers: list[str]) -> dict[str, Party]:
+        wall = self._clock.wall()
+        return await self._store.ask(lambda: self._parties.parties(numbers, wall), STORE_SECONDS)
+
+    def is_full(self, account_id: int) -> bool:
+        """Whether this extension has as many calls as it may have."""
+        busy = Counter(leg.party.account_id for leg in self.call_of)
+        return busy[account_id] >= self.settings.max_calls_per_extension
+
+    def redirected_to(self, response: Response) -> str | None:
+        """The number of this PBX that a 3xx names, if any (RFC 3261 section 8.1.3.4)."""
+        contacts = response.contacts
+        if isinstance(contacts, Star):
+            return None
+        for contact in contacts:
+            if contact.uri.host and contact.uri.host in (self.domain, *self._own_hosts(response)):
+                return contact.uri.canonical_user or None
+        return None
+
+    def _own_hosts(self, response: Response) -> list[str]:
+        return [response.via.host]
+
+    def new_row(self, leg: Leg, number: str) -> CallRow:
+        self._serial += 1
+        wall = self.wall()
+        return CallRow(
+            uniqueid=f"{self.settings.node}-{wall:.3f}.{self._serial}",
+            node=self.settings.node,
+            src=leg.number,
+            dst=number[:80],
+            clid=f'"{leg.party.display_name}" <{leg.number}>' if leg.party.display_name else leg.number,
+            start=wall,
+            sip_call_id=leg.call_id[:255],
+        )
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self.task_ended)
+
+    spawn = run
+
+    def task_ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.error(f"A call's work ended with {type(error).__name__}")
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a call's work failed", "exception": error, "task": task}
+            )
+
+    # From the network
+
+    def take(self, event: events.Event) -> None:
+        """A response, a time-out or a broken flow."""
+        self._requests.take(event)
+
+    def on_request(self, request: Request, flow: Flow, now: float) -> None:
+        """Any request but REGISTER, and OPTIONS outside of a dialog. Raises SipError for what is wrong in itself."""
+        if request.method == "CANCEL":
+            self._on_cancel(request, flow, now)
+        elif request.to.tag:
+            self._on_in_dialog(request, flow, now)
+        elif request.method != "ACK":
+            self._on_out_of_dialog(request, flow, now)
+
+    def _on_cancel(self, cancel: Request, flow: Flow, now: float) -> None:
+        """Only from where the INVITE came, and never challenged (RFC 3261 sections 9.2 and 22.1)."""
+        invite = self._endpoint.invite_of(cancel, flow)
+        call = self._inviting.get(invite) if invite is not None else None
+        if call is None or call.caller.invite is not invite:
+            self._reply(cancel, flow, 481 if invite is None else 200)
+            return
+        self._reply(cancel, flow, 200)
+        call.hang_up("cancelled", "caller")
+
+    def _on_in_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        leg = self._legs.get((request.call_id, request.to.tag or ""))
+        known = leg is not None and leg.remote_tag == (request.from_.tag or "")
+        if request.method == "ACK":
+            if leg is not None and known:
+                leg.acknowledged(request)
+            return
+        if leg is None or not known:
+            self._reply(request, flow, 481)
+            return
+        if flow.remote[0] == leg.flow.remote[0]:
+            if flow != leg.flow:
+                leg.flow = flow  # its NAT gave it another port
+            self._deliver(leg, request, flow, now)
+            return
+        judged = self._judge(request, flow)
+        if judged is not None:
+            transaction = self._endpoint.accept(request, flow, now)
+            self.run(self._prove_move(leg, request, flow, transaction, judged))
+
+    async def _prove_move(
+        self, leg: Leg, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
+    ) -> None:
+        account = await self._proven(request, flow, transaction, credentials)
+        if account is None:
+            return
+        if account.id != leg.party.account_id:
+            self.respond(transaction, make_response(request, 403))
+            return
+        leg.flow = flow
+        self._deliver(leg, request, flow, self._clock.now(), transaction)
+
+    def _deliver(
+        self, leg: Leg, request: Request, flow: Flow, now: float, transaction: ServerTransaction | None = None
+    ) -> None:
+        """A request within a dialog, from the phone it belongs to."""
+        assert leg.dialog is not None
+        transaction = transaction or self._endpoint.accept(request, flow, now)
+        try:
+            leg.dialog.receive_request(request)
+        except SipError as error:
+            leg.answer(transaction, error.status)
+            return
+        call = self.call_of.get(leg)
+        method = request.method
+        if call is None:
+            leg.answer(transaction, 200 if method == "BYE" else 481)
+            leg.end()
+        elif method == "BYE":
+            leg.answer(transaction, 200)
+            leg.end()
+            call.hang_up("normal", call.role(leg))
+        elif method == "PRACK":
+            leg.answer(transaction, 200 if call.reliable.acknowledged(request) else 481)
+        elif method == "OPTIONS":
+            leg.answer(transaction, 200, [("Allow", ALLOW), ("Accept", "application/sdp")])
+        elif method == "NOTIFY":
+            leg.answer(transaction, 200)
+        elif leg.state is LegState.EARLY and method != "UPDATE":
+            leg.answer(transaction, 491)
+        elif method == "INVITE":
+            call.spawn(bridge.on_invite(call, leg, transaction))
+        elif method == "UPDATE":
+            call.spawn(bridge.on_update(call, leg, transaction))
+        elif method in ("INFO", "MESSAGE"):
+            call.spawn(bridge.on_message(call, leg, transaction))
+        elif method == "REFER":
+            self.run(transfer.on_refer(call, leg, transaction))
+        else:
+            leg.answer(transaction, 405, [("Allow", ALLOW)])
+
+    def _on_out_of_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        if request.method not in ("INVITE", "MESSAGE", "SUBSCRIBE", "REFER", "INFO", "NOTIFY", "PUBLISH"):
+            self._reply(request, flow, 481)
+            return
+        if not self.is_ours(request.request_uri.host, flow) and request.request_uri.host:
+            self._reply(request, flow, 404)
+            return
+        judged = self._judge(request, flow)
+        if judged is None:
+            return
+        if self.draining:
+            self._reply(request, flow, 503, [("Retry-After", str(secrets.randbelow(20) + 5))])
+            return
+        transaction = self._endpoint.accept(request, flow, now)
+        if request.method == "INVITE":
+            self.respond(transaction, make_response(request, 100))
+        self.run(self._begin(request, flow, transaction, judged))
+
+    def _judge(self, request: Request, flow: Flow) -> Credentials | None:
+        """The credentials if they may be looked up; else the challenge or refusal has been sent."""
+        judged = self._authenticator.judge(request, flow)
+        if isinstance(judged, Challenge):
+            self._challenge(request, flow, judged.stale)
+            return None
+        if isinstance(judged, Refused):
+            self._refused(request, flow, judged.cause)
+            self._reply(request, flow, judged.status)
+            return None
+        return judged
+
+    def _challenge(self, request: Request, flow: Flow, stale: bool) -> None:
+        response = self._authenticator.challenge(request, flow, stale=stale)
+        self._endpoint.reply_statelessly(request, response, flow)
+
+    async def _proven(
+        self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
+    ) -> Account | None:
+        """The account behind the credentials, or None: then the request has been answered."""
+        try:
+            accounts = await self._store.ask(lambda: self._directory.accounts([credentials.username]), STORE_SECONDS)
+        except StoreUnavailable:
+            retry = [("Retry-After", str(secrets.randbelow(30) + 5))]
+            self.respond(transaction, make_response(request, 503, headers=retry))
+            return None
+        account = accounts.get(credentials.username)
+        refusal = prove(credentials, request.method, account, self._decoy_ha1)
+        if refusal is not None:
+            self._refused(request, flow, refusal.cause)
+            self.respond(transaction, make_response(request, refusal.status))
+            return None
+        if not self._authenticator.count_is_new(credentials):
+            self.respond(transaction, self._authenticator.challenge(request, flow, stale=True))
+            return None
+        return account
+
+    async def _begin(
+        self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
+    ) -> None:
+        account = await self._proven(request, flow, transaction, credentials)
+        if account is None:
+            return
+        unsupported = sorted(request.require - SUPPORTED)
+        if unsupported:
+            headers = [("Unsupported", ", ".join(unsupported))]
+            self.respond(transaction, make_response(request, 420, headers=headers))
+            return
+        try:
+            party = (await self.parties([account.number])).get(account.number)
+            if party is None:
+                self.respond(transaction, make_response(request, 403))
+            elif request.method == "INVITE":
+                await self._call(request, flow, transaction, party)
+            elif request.method == "MESSAGE":
+                await deliver_message(self, request, transaction, party)
+            else:
+                headers = [("Allow", ALLOW)]
+                self.respond(transaction, make_response(request, 405, headers=headers))
+        except StoreUnavailable:
+            self.respond(transaction, make_response(request, 503, headers=[("Retry-After", "10")]))
+        except SipError as error:
+            self.respond(transaction, make_response(request, error.status or 400, error.reason))
+
+    async def _call(self, request: Request, flow: Flow, transaction: ServerTransaction, party: Party) -> None:
+        """A new INVITE of a proven extension."""
+        number = request.request_uri.canonical_user
+        if (request.max_forwards if request.max_forwards is not None else 70) < 1:
+            raise SipError(483, "Too Many Hops")
+        ringing = sum(call.row.answer is None for call in self.calls.values())
+        if len(self.calls) >= self.settings.max_calls or ringing >= self.settings.max_ringing:
+            retry = [("Retry-After", str(secrets.randbelow(10) + 2))]
+            self.respond(transaction, make_response(request, 503, headers=retry))
+            return
+        if self.is_full(party.account_id):
+            raise SipError(486, "Too Many Calls")
+        leg = Leg(self, party, flow, call_id=request.call_id)
+        if leg.timer.too_small(request):
+            self.respond(transaction, make_response(request, 422, headers=[("Min-SE", "90")]))
+            return
+        sdp_of(request)  # a body of another kind is refused before anything begins
+        leg.called_by(transaction)
+        call = Call(self, self.new_row(leg, number), leg)
+        self.call_of[leg] = call
+        self._inviting[transaction] = call
+        self.log.info(f"Call {call.id}: {leg.number} calls {number[:40]}")
+        call.changed()
+        try:
+            await (self._echo(call) if number == ECHO else call.run(number))
+        finally:
+            self._inviting.pop(transaction, None)
+            self.log.info(f"Call {call.id} ended: {call.row.disposition} {call.row.cause}")
+
+    async def _echo(self, call: Call) -> None:
+        """``*43``: the caller hears itself, so that somebody with one phone can test the sound."""
+        leg = call.caller
+        try:
+            if not leg.sdp_from:
+                leg.reject(488, "Offer Needed")
+                call.row.cause = "codec_mismatch"
+                return
+            sdp = await self.media.echo(call.id, leg.tag, leg.sdp_from, sender=leg.side)
+            call.row.answer, call.row.disposition = self.wall(), "ANSWERED"
+            call.changed()
+            await leg.accept(sdp)
+            await call.talk()
+        except AckLost:
+            call.hang_up("ack_lost")
+        except MediaRefused:
+            leg.reject(488)
+            call.row.cause = "codec_mismatch"
+        except MediaUnavailable:
+            leg.reject(503)
+            call.row.cause, call.row.disposition = "failed", "CONGESTION"
+        finally:
+            await call.wind_up()
+
+    # From elsewhere
+
+    def moved(self, binding: Binding, before: tuple[str, int]) -> None:
+        """A phone registered from a new address: its calls go on there."""
+        flow = Flow(
+            binding.transport,
+            (binding.local_host, binding.local_port),
+            (binding.remote_host, binding.remote_port),
+            binding.connection,
+        )
+        for leg in list(self._legs.values()):
+            if leg.party.account_id == binding.account_id and (
+                leg.binding == BindingId(binding.account_id, binding.key) or leg.flow.remote == before
+            ):
+                leg.flow = flow
+
+    def hang_up(self, uniqueid: str, cause: str, by: str) -> bool:
+        """End one call from outside; False when there is none of this name."""
+        call = self.calls.get(uniqueid)
+        if call is not None:
+            call.hang_up(cause, by)
+        return call is not None
+
+    async def stop(self, seconds: float) -> None:
+        """End every call, tell the phones, and close the records."""
+        self.draining = True
+        for call in list(self.calls.values()):
+            call.hang_up("pbx_stopped", "pbx")
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=seconds)
+
+    def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+        self._endpoint.reply_statelessly(request, make_response(request, status, headers=list(headers)), flow)

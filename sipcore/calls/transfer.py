@@ -1,0 +1,190 @@
+"""REFER (RFC 3515): the PBX carries transfers out itself, so that they work whatever the other phone can do.
+
+Blind: the new number is rung, and the party that is transferred gets a re-INVITE when somebody answers. Attended:
+Refer-To names the transferor's other call (Replaces, RFC 3891), whose far party is joined with this one's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from sipcore.calls.call import Call, Failure
+from sipcore.calls.leg import Leg, LegState, sdp_of
+from sipcore.calls.ports import MediaRefused, MediaUnavailable
+from sipcore.ports import StoreUnavailable
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.headers import parse_name_addr, parse_params
+from sipcore.protocol.message import REASONS
+from sipcore.protocol.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from sipcore.calls.switchboard import Switchboard
+
+
+async def on_refer(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
+    """Accept a REFER from a phone in a call and tell it by NOTIFY how the transfer goes (RFC 3515 section 2.4.4)."""
+    board, request = call.board, transaction.request
+    party = call.other(leg)
+    if party is None or party.state is not LegState.CONFIRMED or call.transferring:
+        leg.answer(transaction, 491 if call.transferring else 481)
+        return
+    try:
+        target = parse_name_addr(request.get("Refer-To") or "").uri
+    except SipError:
+        leg.answer(transaction, 400)
+        return
+    if target.scheme not in ("sip", "sips", "tel") or (target.host and not board.is_ours(target.host, leg.flow)):
+        leg.answer(transaction, 603)
+        return
+    call.transferring = True
+    leg.answer(transaction, 202)
+    progress = Progress(leg, request.cseq.number, silent=request.get("Refer-Sub") == "false")
+    progress.tell(100)
+    replaces = next((value for name, value in target.headers.items() if name.lower() == "replaces"), None)
+    try:
+        consultation = _named_leg(board, unquote(replaces)) if replaces is not None else None
+        second = board.call_of.get(consultation) if consultation is not None else None
+        if replaces is not None and (consultation is None or second is None):
+            progress.tell(481)
+            return
+        if consultation is not None and second is not None and second.callee is not None:
+            await _attended(call, leg, party, second, consultation, progress)
+        else:
+            if second is not None:
+                second.hang_up("transferred", second.role(consultation))
+            await _blind(call, leg, party, target.canonical_user, progress)
+    except (MediaRefused, MediaUnavailable, SipError):
+        progress.tell(488)
+    except StoreUnavailable:
+        progress.tell(503)
+    finally:
+        call.transferring = False
+
+
+class Progress:
+    """The implicit subscription of a REFER: NOTIFYs with message/sipfrag, the last one terminates it."""
+
+    def __init__(self, leg: Leg, cseq: int, silent: bool) -> None:
+        self._leg, self._id, self._silent = leg, cseq, silent
+
+    def tell(self, status: int) -> None:
+        if self._silent or self._leg.state is not LegState.CONFIRMED:
+            return
+        state = "active;expires=60" if status < 200 else "terminated;reason=noresource"
+        body = f"SIP/2.0 {status} {REASONS.get(status, 'Unknown')}\r\n".encode()
+        headers = [
+            ("Event", f"refer;id={self._id}"),
+            ("Subscription-State", state),
+            ("Content-Type", "message/sipfrag;version=2.0"),
+        ]
+        self._leg.notify(headers, body)
+
+
+async def _blind(call: Call, leg: Leg, party: Leg, number: str, progress: Progress) -> None:
+    """Ring the new number on behalf of the party; until somebody answers, the old call stays as it is."""
+    board = call.board
+    joined = Call(board, board.new_row(party, number), party)
+    found = False
+    try:
+        failure = await _ring_for(joined, party, number, progress)
+        if failure is None and party.state is LegState.CONFIRMED and joined.callee is not None:
+            found = True
+            progress.tell(200)
+            _hand_over(call, leg, party, joined)
+            board.run(joined.story())
+        elif failure is not None:
+            joined.row.cause, joined.row.disposition = failure.cause, failure.disposition
+            progress.tell(failure.status)
+        else:
+            progress.tell(487)
+    finally:
+        if not found:
+            await joined.wind_up()
+
+
+async def _ring_for(joined: Call, party: Leg, number: str, progress: Progress) -> Failure | None:
+    """Find the number's phones and ring them with what the party last said it can do; then re-INVITE the party with
+    the answer."""
+    outcome = await joined.connect_as(number)
+    if outcome is not None:
+        return outcome
+    callee = joined.callee
+    assert callee is not None
+    media = joined.board.media
+    # What the callee answered becomes our offer to the party; the ports on the callee's side stay.
+    sdp = await media.answer(
+        joined.id, party.tag, callee.tag, callee.sdp_from, sender=callee.side, receiver=party.side, branch=callee.tag
+    )
+    response, _ = await party.reinvite(sdp)
+    if response.status >= 300:
+        callee.bye()
+        return Failure(480, "Transferred Party Does Not Answer", "failed")
+    await media.offer(
+        joined.id, party.tag, sdp_of(response), sender=party.side, receiver=callee.side, to_tag=callee.tag
+    )
+    await media.answer(joined.id, party.tag, callee.tag, callee.sdp_from, sender=callee.side, receiver=party.side)
+    return None
+
+
+async def _attended(call: Call, leg: Leg, party: Leg, second: Call, consultation: Leg, progress: Progress) -> None:
+    """Join the far parties of the transferor's two calls: one is asked for an offer, the other gets it."""
+    board = call.board
+    target = second.other(consultation)
+    if target is None or target.state is not LegState.CONFIRMED:
+        second.hang_up("transferred", second.role(consultation))
+        number = target.number if target is not None else second.row.dst
+        await _blind(call, leg, party, number, progress)
+        return
+    joined = Call(board, board.new_row(party, target.number), party, target)
+    media = board.media
+    done = False
+    try:
+        response, outgoing = await party.reinvite(b"")
+        if response.status >= 300:
+            progress.tell(response.status)
+            return
+        answer = b""
+        try:
+            offer = await media.offer(joined.id, party.tag, sdp_of(response), sender=party.side, receiver=target.side)
+            accepted, _ = await target.reinvite(offer)
+            if accepted.status < 300:
+                answer = await media.answer(
+                    joined.id, party.tag, target.tag, sdp_of(accepted), sender=target.side, receiver=party.side
+                )
+                done = True
+        finally:
+            party.ack(outgoing, answer)
+        if not done:
+            progress.tell(accepted.status)
+            return
+        joined.row.answer, joined.row.disposition = board.wall(), "ANSWERED"
+        progress.tell(200)
+        board.call_of[target] = joined
+        second.hang_up("transferred", second.role(consultation))
+        _hand_over(call, leg, party, joined)
+        board.run(joined.story())
+    finally:
+        if not done:
+            await joined.wind_up()
+
+
+def _hand_over(call: Call, leg: Leg, party: Leg, joined: Call) -> None:
+    """From now on the party belongs to the new call; the old one ends, for the transferor alone."""
+    call.board.call_of[party] = joined
+    joined.changed()
+    call.hang_up("transferred", call.role(leg))
+
+
+def _named_leg(board: Switchboard, replaces: str) -> Leg | None:
+    """The leg that a Replaces value names, as the transferor sees it: its from-tag is the transferor's own, its
+    to-tag ours."""
+    call_id, _, rest = replaces.partition(";")
+    try:
+        tags = parse_params(rest)
+    except SipError:
+        return None
+    for ours, theirs in (("to-tag", "from-tag"), ("from-tag", "to-tag")):
+        leg = board.find(call_id.strip(), tags.get(ours) or "")
+        if leg is not None and leg.remote_tag == (tags.get(theirs) or ""):
+            return leg
+    return None
