@@ -11,7 +11,7 @@ from django.urls import path, reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-FIRST_APPS = ("extensions",)
+FIRST_APPS, LAST_APPS = ("extensions",), ("auth", "otp_totp")
 
 
 class PbxAdminSite(AdminSite):
@@ -46,7 +46,8 @@ class PbxAdminSite(AdminSite):
         apps = super().get_app_list(request, app_label)
         if not settings.ADMIN_TOTP:
             apps = [app for app in apps if app["app_label"] != "otp_totp"]
-        return sorted(apps, key=lambda app: app["app_label"] not in FIRST_APPS)
+        # What concerns telephones first, who may administer last; in between as they are named.
+        return sorted(apps, key=lambda app: (app["app_label"] in LAST_APPS) - (app["app_label"] in FIRST_APPS))
 
     def index(self, request: HttpRequest, extra_context=None):
         from extensions.overview import overview
