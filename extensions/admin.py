@@ -156,8 +156,11 @@ class ExtensionAdmin(admin.ModelAdmin):
         return admin_views.render_card(self, request, obj, raw) if raw else super().response_change(request, obj)
 
     def get_deleted_objects(self, objs, request):
-        """Say it in words, not in the names of the tables."""
-        _objects, _counts, lacking, protected = super().get_deleted_objects(objs, request)
+        """Say it in words, not in the names of the tables. Whoever may delete an extension may end its registrations,
+        which go with it: the tables behind it ask for no permission of their own."""
+        _objects, _counts, _lacking, protected = super().get_deleted_objects(objs, request)
+        allowed = all(self.has_delete_permission(request, extension) for extension in objs)
+        lacking = set() if allowed else {self.opts.verbose_name}
         lines, registered = [], 0
         for extension in objs:
             online = extension.bindings.online().count()
