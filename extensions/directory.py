@@ -20,10 +20,13 @@ from django.db import (
     transaction,
 )
 from django.db.models import F, FilteredRelation, Q
+from django.db.models.functions import Lower
 
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
+from sipcore.calls.ports import Party
 from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
+from sipcore.protocol.headers import clean_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -102,6 +105,25 @@ class DjangoDirectory:
                 else:
                     account.has_stale = True
         return accounts
+
+    @_unit_of_work
+    def parties(self, numbers: Sequence[str], now: float) -> dict[str, Party]:
+        """Those that exist, by the number asked for, capital and small letters being the same, with their living
+        bindings (``sipcore.calls.ports.PartyDirectory``)."""
+        wanted = {number.lower(): number for number in numbers}
+        rows = Extension.objects.annotate(lower_number=Lower("number")).filter(lower_number__in=list(wanted)).order_by()
+        parties: dict[int, Party] = {}
+        found: dict[str, Party] = {}
+        for row in rows.values_list(
+            "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "lower_number"
+        ):
+            party = parties[row[0]] = found[wanted[row[6]]] = Party(*row[:6])
+            party.display_name = clean_text(party.display_name, 80)
+        living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
+        for row in living.values_list(*_COLUMNS):
+            binding = _from_row(row)
+            parties[binding.account_id].bindings.append(binding)
+        return found
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -57,6 +57,17 @@ class Extension(models.Model):
         _("device limit"), default=5, validators=[MinValueValidator(1), MaxValueValidator(10)],
         help_text=_("How many phones may be registered at the same time (1 to 10)."),
     )
+    ring_seconds = models.PositiveSmallIntegerField(
+        _("ring time"), default=30, validators=[MinValueValidator(5), MaxValueValidator(170)],
+        help_text=_("How many seconds its phones ring before the caller is told that nobody answers (5 to 170)."),
+    )
+    media_from_anywhere = models.BooleanField(
+        _("media may come from another address"), default=False,
+        help_text=_(
+            "Switch this on only when the PBX says that the sound of this phone comes from another address than its "
+            "signalling. It makes the call easier to disturb for a stranger."
+        ),
+    )
     language = models.CharField(
         _("language"), max_length=5, blank=True, choices=Language.choices, default=Language.DEFAULT
     )

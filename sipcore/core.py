@@ -13,8 +13,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sipcore.authentication import Authenticator, Challenge
+from sipcore.calls.leg import ALLOW
 from sipcore.clock import Clock
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
@@ -29,9 +31,26 @@ from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
+
+if TYPE_CHECKING:
+    from sipcore.calls.switchboard import Switchboard
 from sipcore.streams import Connections
 
 SUPPORTED = ("path",)
+CALL_METHODS = (
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "PRACK",
+    "UPDATE",
+    "INFO",
+    "REFER",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+)
 KNOWN_SOURCES = 100_000
 
 
@@ -58,7 +77,7 @@ class Core:
         self.settings = settings
         self._log = log
         self._clock = clock
-        self._authenticator = Authenticator(
+        self.authenticator = Authenticator(
             settings.realm,
             settings.algorithms,
             settings.key,
@@ -69,7 +88,7 @@ class Core:
         )
         # Whose it is stands in front of every branch of ours; the time keeps it apart from those before a restart.
         prefix = f"{settings.node}.{settings.worker}.{int(clock.wall()):x}."
-        self.endpoint = Endpoint(tag=self._authenticator.tag, branch_prefix=prefix)
+        self.endpoint = Endpoint(tag=self.authenticator.tag, branch_prefix=prefix)
         self._ping_branch = f"{MAGIC}{prefix}ping."
         self._outbox: list[tuple[bytes, Flow]] = []
         self.keepalive = KeepAlive(settings.keepalive_interval)
@@ -82,20 +101,9 @@ class Core:
         self._methods: dict[str, Callable[[Request, Flow, float], None]] = {
             "REGISTER": self._on_register,
             "OPTIONS": self._on_options,
-            "ACK": self._on_ack,
-            "CANCEL": self._on_in_dialog,
-            "BYE": self._on_in_dialog,
-            "PRACK": self._on_in_dialog,
-            "UPDATE": self._on_in_dialog,
-            "INFO": self._on_in_dialog,
-            "INVITE": self._on_not_offered,
-            "SUBSCRIBE": self._on_not_offered,
-            "NOTIFY": self._on_not_offered,
-            "MESSAGE": self._on_not_offered,
-            "REFER": self._on_not_offered,
-            "PUBLISH": self._on_not_offered,
+            **dict.fromkeys(CALL_METHODS, self._on_call_method),
         }
-        self._allow = "REGISTER, OPTIONS"
+        self.calls: Switchboard | None = None
 
     # From the network
 
@@ -145,6 +153,14 @@ class Core:
             case events.Retransmission(flow, method):
                 if self.may_say(flow):
                     self._log.info(f"Received message from {_place(flow)}: {method} again")
+            case events.ResponseReceived() | events.TransactionTimeout() | events.TransportFailed():
+                if isinstance(event, events.ResponseReceived) and self.may_say(event.flow):
+                    response = event.response
+                    self._log.info(
+                        f"Received message from {_place(event.flow)}: {response.status} to {response.cseq.method}"
+                    )
+                if self.calls is not None:
+                    self.calls.take(event)
             case events.StrayResponse(response, flow):
                 self._on_response(response, flow, now)
             case events.Malformed(flow, error):
@@ -184,14 +200,14 @@ class Core:
         say = self.may_say(flow)
         if say:
             self._log.info(f"Processing REGISTER {aor.user or ''} from {_place(flow)}")
-        if not self._is_ours(request.request_uri.host, flow) or not self._is_ours(aor.host, flow):
+        if not self.is_ours(request.request_uri.host, flow) or not self.is_ours(aor.host, flow):
             self._refuse(request, flow, 404, Cause.WRONG_DOMAIN)
             return
         unsupported = sorted(request.require - frozenset(SUPPORTED))
         if unsupported:
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
             return
-        judged = self._authenticator.judge(request, flow)
+        judged = self.authenticator.judge(request, flow)
         if isinstance(judged, Challenge):
             self._challenge(request, flow, judged.stale)
             return
@@ -213,20 +229,19 @@ class Core:
 
     def _on_options(self, request: Request, flow: Flow, now: float) -> None:
         """Are you there (RFC 3261 section 11)? The same for every user part: it tells nothing about numbers."""
-        if not self._is_ours(request.request_uri.host, flow):
+        if request.to.tag and self.calls is not None:
+            self.calls.on_request(request, flow, now)
+        elif not self.is_ours(request.request_uri.host, flow):
             self._answer(request, flow, 404)
-            return
-        self._answer(request, flow, 200, headers=[("Allow", self._allow), ("Accept", "application/sdp")])
+        else:
+            self._answer(request, flow, 200, headers=[("Allow", ALLOW), ("Accept", "application/sdp")])
 
-    def _on_ack(self, request: Request, flow: Flow, now: float) -> None:
-        """An ACK is never answered."""
-
-    def _on_in_dialog(self, request: Request, flow: Flow, now: float) -> None:
-        """There are no dialogs yet, so it belongs to none (RFC 3261 sections 9.2 and 12.2.2)."""
-        self._answer(request, flow, 481)
-
-    def _on_not_offered(self, request: Request, flow: Flow, now: float) -> None:
-        self._answer(request, flow, 405, headers=[("Allow", self._allow)])
+    def _on_call_method(self, request: Request, flow: Flow, now: float) -> None:
+        """Everything that belongs to calls, texts and lamps."""
+        if self.calls is not None:
+            self.calls.on_request(request, flow, now)
+        elif request.method != "ACK":  # an ACK is never answered
+            self._unavailable(request, flow)
 
     # Back from the store
 
@@ -244,16 +259,19 @@ class Core:
             case Accepted():
                 self._remember(flow.remote[0])
                 self._follow(decision.changed, now)
+                if self.calls is not None:
+                    for binding, before in decision.moved:
+                        self.calls.moved(binding, before)
                 response = self._registered(request, job.asked.flow, decision)
                 self.endpoint.respond(job.transaction, response, now)
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
-                self._say_refused(request, flow, cause)
+                self.say_refused(request, flow, cause)
                 # Nothing is kept for who has not shown the password; a repetition is decided the same way again.
                 self.endpoint.abandon(job.transaction)
                 self._answer(request, flow, status, headers=headers)
             case Stale():
-                response = self._authenticator.challenge(request, flow, stale=True)
+                response = self.authenticator.challenge(request, flow, stale=True)
                 self.endpoint.respond(job.transaction, response, now)
 
     def _registered(self, request: Request, flow: Flow, decision: Accepted) -> Response:
@@ -358,20 +376,21 @@ class Core:
         self.endpoint.reply_statelessly(request, make_response(request, status, reason, headers=headers), flow)
 
     def _refuse(self, request: Request, flow: Flow, status: int, cause: Cause) -> None:
-        self._say_refused(request, flow, cause)
+        self.say_refused(request, flow, cause)
         self._answer(request, flow, status)
 
-    def _say_refused(self, request: Request, flow: Flow, cause: Cause) -> None:
-        # The form of this line is fixed: deploy/fail2ban reads it.
+    def say_refused(self, request: Request, flow: Flow, cause: Cause) -> None:
+        """One line in a fixed form, which deploy/fail2ban reads."""
         if self.may_say(flow):
-            user = request.to.uri.user or ""
-            self._log.info(f"Registration refused: number={user} source={flow.remote[0]} cause={cause.value}")
+            user = request.from_.uri.user or ""
+            what = "Registration" if request.method == "REGISTER" else request.method
+            self._log.info(f"{what} refused: number={user} source={flow.remote[0]} cause={cause.value}")
 
     def _challenge(self, request: Request, flow: Flow, stale: bool = False) -> None:
         if self.may_say(flow):
             again = " (the nonce was used up or too old)" if stale else ""
             self._log.info(f"Sending 401 challenge to {_place(flow)}{again}")
-        self.endpoint.reply_statelessly(request, self._authenticator.challenge(request, flow, stale=stale), flow)
+        self.endpoint.reply_statelessly(request, self.authenticator.challenge(request, flow, stale=stale), flow)
 
     def _unavailable(self, request: Request, flow: Flow) -> None:
         if self.may_say(flow):
@@ -384,7 +403,8 @@ class Core:
 
     # Who is who
 
-    def _is_ours(self, host: str, flow: Flow) -> bool:
+    def is_ours(self, host: str, flow: Flow) -> bool:
+        """Whether a host in a URI means this PBX."""
         return host == flow.local[0] or host in self.settings.domains
 
     def _remember(self, host: str) -> None:

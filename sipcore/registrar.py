@@ -4,7 +4,7 @@ what to store and what to answer come out."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from sipcore.ports import Account, Binding, BindingId
@@ -93,6 +93,8 @@ class Accepted:
     current: list[Binding]
     changed: list[Binding]
     removed: list[BindingId]
+    moved: list[tuple[Binding, tuple[str, int]]] = field(default_factory=list)
+    """Devices that are somewhere else now, with the address they had: their calls follow them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def register(
         return Accepted(_listed(living.values()), [], [])
 
     changed: dict[str, Binding] = {}
+    moves: list[tuple[Binding, tuple[str, int]]] = []
     on_record = {b.key: b for b in bindings}
     for contact in asked.contacts:
         expires = _granted(contact, asked, policy)
@@ -147,9 +150,12 @@ def register(
             if known is not None and known.key in living:
                 changed[known.key] = _ended(known, asked, now)
             continue
-        changed[contact.key] = _bound(contact, asked, account, known, expires, policy, now)
+        bound = changed[contact.key] = _bound(contact, asked, account, known, expires, policy, now)
+        if known is not None and (known.remote_host, known.remote_port) != asked.flow.remote:
+            moves.append((bound, (known.remote_host, known.remote_port)))
 
     for moved in _moved_away(asked, living, changed, now):
+        moves.append((changed[asked.contacts[0].key], (moved.remote_host, moved.remote_port)))
         changed[moved.key] = _ended(moved, asked, now)
 
     current = {**living, **changed}
@@ -165,7 +171,7 @@ def register(
         for gone in dead[:surplus]:
             changed[gone.key] = _ended(gone, asked, now)
             del current[gone.key]
-    return Accepted(_listed(current.values()), list(changed.values()), _forgettable(bindings, changed, current))
+    return Accepted(_listed(current.values()), list(changed.values()), _forgettable(bindings, changed, current), moves)
 
 
 def _remove_all(asked: Registration, living: dict[str, Binding], now: float) -> Decision:

@@ -48,6 +48,7 @@ class Server:
         self._tcp = TcpSockets(core, log, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._pump_asked = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
 
@@ -111,6 +112,12 @@ class Server:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
 
+    def pump_soon(self) -> None:
+        """Send what was queued outside of a read, once whoever queued it is done. From the loop's thread."""
+        if not self._pump_asked and self._loop is not None:
+            self._pump_asked = True
+            self._loop.call_soon(self._pump)
+
     def _complete(self, jobs: list[Job]) -> None:
         self._core.completed(jobs)
         self._pump()
@@ -132,6 +139,7 @@ class Server:
 
     def _pump(self) -> None:
         """Send what there is to send, hand the log over, and set the timer anew: after every change."""
+        self._pump_asked = False
         for _ in range(ROUNDS):
             waiting = self._core.datagrams_to_send()
             for data, flow in waiting:
@@ -201,6 +209,8 @@ class Server:
     async def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
         self._core.drain()
         deadline = loop.time() + STOP_SECONDS
+        if self._core.calls is not None:
+            await self._core.calls.stop(STOP_SECONDS / 2)
         while self._core.pending and loop.time() < deadline:  # noqa: ASYNC110 - a look every 20 ms, once in a life
             await asyncio.sleep(0.02)
         self._core.give_up_all()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sipcore.media.errors import MediaRefused, MediaUnavailable
 from sipcore.ports import Binding
+
+__all__ = ["Heard", "Media", "MediaRefused", "MediaUnavailable", "Party", "PartyDirectory", "Side"]
 
 
 @dataclass(slots=True)
@@ -26,14 +29,6 @@ class PartyDirectory(Protocol):
 
     def parties(self, numbers: list[str], now: float) -> dict[str, Party]:
         """Those that exist, by the number asked for (which finds them ignoring case), with their living bindings."""
-
-
-class MediaUnavailable(Exception):
-    """No media engine answers: 503 for new calls."""
-
-
-class MediaRefused(Exception):
-    """The media engine does not understand or accept this session description: 488."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ class Heard:
 class Media(Protocol):
     """Offer/answer through an engine that puts itself in between (RFC 3264). A call is named by ``call``, a party by
     its tag; a ``branch`` keeps several called devices of one caller apart until one answers. All raise
-    :class:`MediaUnavailable` or :class:`MediaRefused`."""
+    :class:`MediaUnavailable` (503 for a new call) or :class:`MediaRefused` (488)."""
 
     async def offer(
         self, call: str, tag: str, sdp: bytes, *, sender: Side, receiver: Side, to_tag: str = "", branch: str = ""

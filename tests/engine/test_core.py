@@ -270,9 +270,6 @@ class OtherMethods(EngineTestCase):
     def test_ack_is_never_answered(self):
         self.assertEqual(self.status("ACK"), [])
 
-    def test_bye_and_cancel_belong_to_nothing(self):
-        self.assertEqual(self.status("BYE") + self.status("CANCEL"), [481, 481])
-
     def test_a_response_is_never_answered(self):
         self.assertEqual(self.engine.exchange(
             b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n"
