@@ -168,6 +168,14 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
                     id=number,
                 )
             )
+    if settings.SIP_PORT == settings.WEB_PORT:  # SIP is on TCP as well
+        found.append(
+            Error(
+                _("SIP_PORT and WEB_PORT are the same: %(value)d.") % {"value": settings.SIP_PORT},
+                hint=_("Write another WEB_PORT, for example 8000."),
+                id="pbx.E016",
+            )
+        )
     low, default, high = settings.SIP_MIN_EXPIRES, settings.SIP_DEFAULT_EXPIRES, settings.SIP_MAX_EXPIRES
     # RFC 3261 10.3: a registrar must not call an hour too brief.
     if not 1 <= low <= min(default, 3600) or not default <= high <= 7 * 86400:

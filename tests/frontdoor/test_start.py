@@ -174,11 +174,15 @@ class RefusedStartTests(unittest.TestCase):
 
     def test_the_sip_port_is_taken(self):
         pbx = StartedPbx()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.bind(("127.0.0.1", pbx.sip_port))
-            self.assert_refused(
-                pbx.run("start"), f"UDP port {pbx.sip_port} is already used by", f"process {os.getpid()}", "stop that"
-            )
+        for kind, name in ((socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")):
+            with self.subTest(protocol=name), socket.socket(socket.AF_INET, kind) as other:
+                other.bind(("127.0.0.1", pbx.sip_port))
+                if kind == socket.SOCK_STREAM:
+                    other.listen()
+                self.assert_refused(
+                    pbx.run("start"), f"{name} port {pbx.sip_port} is already used by",
+                    f"process {os.getpid()}", "stop that",
+                )
 
     def test_the_web_port_is_taken(self):
         pbx = StartedPbx()

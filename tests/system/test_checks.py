@@ -21,6 +21,7 @@ WRONG = {
     "pbx.E013": {"SIP_STORE_WAIT": 0},
     "pbx.E014": {"SIP_INBOX_LIMIT": 0},
     "pbx.E015": {"SIP_KEEPALIVE_INTERVAL": 0},
+    "pbx.E016": {"SIP_PORT": 8000, "WEB_PORT": 8000},
     "pbx.E020": {"WEB_PORT": 0},
     "pbx.E021": {"DEBUG": True, "WEB_HOST": "0.0.0.0"},
     "pbx.E022": {"CSRF_TRUSTED_ORIGINS": ["pbx.example.com"]},
