@@ -38,6 +38,13 @@ SIP_INBOX_LIMIT = environment.whole_number("SIP_INBOX_LIMIT", 4000)
 SIP_KEEPALIVE_INTERVAL = environment.whole_number("SIP_KEEPALIVE_INTERVAL", 20)
 SIP_NODE = environment.text("SIP_NODE") or socket.gethostname()[:32]
 CALL_RECORDS_DAYS = environment.whole_number("CALL_RECORDS_DAYS", 0)
+SIP_MAX_CALLS = environment.whole_number("SIP_MAX_CALLS", 500)
+SIP_MAX_CALLS_PER_EXTENSION = environment.whole_number("SIP_MAX_CALLS_PER_EXTENSION", 10)
+SIP_MAX_RINGING = environment.whole_number("SIP_MAX_RINGING", 200)
+SIP_DECLINE_STOPS_ALL = environment.yes_or_no("SIP_DECLINE_STOPS_ALL", False)
+RTP_PORTS = environment.text("RTP_PORTS", "10000-20000")
+RTP_WORKERS = environment.whole_number("RTP_WORKERS", 1)
+RTPENGINE_URLS = environment.words("RTPENGINE_URLS")
 LOG_FORMAT = environment.one_of("LOG_FORMAT", ("text", "json"))
 
 # Web

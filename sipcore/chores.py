@@ -6,8 +6,10 @@ is brought back into the loop."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sipcore import systemd
+from sipcore.calls.records import CallAction, CallStore
 from sipcore.clock import Clock
 from sipcore.core import Core
 from sipcore.log import SipLog
@@ -39,10 +41,11 @@ class Chores:
         log: SipLog,
         beat: Callable[[float], None],
         in_loop: Callable[[Callable[[], None]], None],
+        calls: CallStore,
     ) -> None:
         self._core, self._store, self._directory = core, store, directory
         self._clock, self._log = clock, log
-        self._beat, self._in_loop = beat, in_loop
+        self._beat, self._in_loop, self._calls = beat, in_loop, calls
         self._outstanding: set[str] = set()
         self._next_beat = self._next_sweep = 0.0
         self._loading: list[Binding] = []
@@ -52,12 +55,13 @@ class Chores:
         self._lost: dict[BindingId, str] = {}
 
     def started(self) -> None:
-        """Take up the phones that were registered before the start."""
+        """Take up the phones that were registered before the start; close the calls that a crash left open."""
 
         def load() -> None:
             living = list(self._directory.living(self._core.settings.node, self._clock.wall()))
             self._in_loop(lambda: self._take_up(living))
 
+        self._store.call(self._close_orphans)
         self._chore("load", load)
 
     def every_second(self) -> None:
@@ -73,7 +77,23 @@ class Chores:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
+        self._chore("actions", self._take_actions)
         self._compare()
+
+    def _close_orphans(self) -> None:
+        closed = self._calls.close_orphans(self._core.settings.node, self._clock.wall())
+        if closed:
+            self._log.warning(f"{closed} calls were cut off when this process last ended; their records are closed")
+
+    def _take_actions(self) -> None:
+        """What an administrator asked for since: the web and this process meet in the database alone."""
+        for asked in self._calls.take_actions(self._core.settings.node):
+            self._in_loop(partial(self._hang_up, asked))
+
+    def _hang_up(self, asked: CallAction) -> None:
+        if self._core.calls is not None and asked.action == "hangup":
+            self._log.info(f"Call {asked.uniqueid}: an administrator hangs up")
+            self._core.calls.hang_up(asked.uniqueid, "hung_up_by_administrator", "administrator")
 
     def _chore(self, name: str, work: Callable[[], None]) -> None:
         """At most one of each kind waits, however long the database is away."""

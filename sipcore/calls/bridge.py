@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
-from sipcore.calls.ports import MediaRefused, MediaUnavailable
+from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.message import Response
 from sipcore.protocol.transaction import ServerTransaction
@@ -149,3 +149,39 @@ async def on_message(call: Call, leg: Leg, transaction: ServerTransaction) -> No
     response = await other.request(request.method, headers, request.body)
     status = response.status if response.status not in (401, 407, 408, 481, 503) else 480
     leg.answer(transaction, status)
+
+
+async def join(media: Media, id: str, first: Leg, second: Leg) -> Response | None:
+    """Bring two parties of running dialogs together anew: one is asked for an offer by a re-INVITE without one, the
+    other gets it. For attended transfers, and when the media engine of a call was lost. None: done; a Response: the
+    refusal."""
+    response, outgoing = await first.reinvite(b"")
+    if response.status >= 300:
+        return response
+    answer = b""
+    try:
+        offer = await media.offer(id, first.tag, sdp_of(response), sender=first.side, receiver=second.side)
+        accepted, _ = await second.reinvite(offer)
+        if accepted.status >= 300:
+            return accepted
+        answer = await media.answer(
+            id, first.tag, second.tag, sdp_of(accepted), sender=second.side, receiver=first.side
+        )
+    finally:
+        first.ack(outgoing, answer)
+    return None
+
+
+async def move_media(call: Call) -> None:
+    """The media engine of this call is gone: both phones are given new ports, from an engine that lives."""
+    callee = call.callee
+    if callee is None or {callee.state, call.caller.state} != {LegState.CONFIRMED}:
+        call.hang_up("media_timeout")
+        return
+    try:
+        refusal = await join(call.board.media, call.id, call.caller, callee)
+    except (MediaRefused, MediaUnavailable, SipError):
+        refusal = None
+        call.hang_up("media_timeout")
+    if refusal is not None:
+        call.hang_up("media_timeout")

@@ -443,6 +443,13 @@ class Switchboard:
             call.hang_up(cause, by)
         return call is not None
 
+    def move_media(self, ids: Iterable[str]) -> None:
+        """Their media engine is gone."""
+        for id in ids:
+            call = self.calls.get(id)
+            if call is not None:
+                call.spawn(bridge.move_media(call))
+
     async def stop(self, seconds: float) -> None:
         """End every call, tell the phones, and close the records."""
         self.draining = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from sipcore.calls.bridge import join
 from sipcore.calls.call import Call, Failure
 from sipcore.calls.leg import Leg, LegState, sdp_of
 from sipcore.calls.ports import MediaRefused, MediaUnavailable
@@ -136,27 +137,13 @@ async def _attended(call: Call, leg: Leg, party: Leg, second: Call, consultation
         await _blind(call, leg, party, number, progress)
         return
     joined = Call(board, board.new_row(party, target.number), party, target)
-    media = board.media
     done = False
     try:
-        response, outgoing = await party.reinvite(b"")
-        if response.status >= 300:
-            progress.tell(response.status)
+        refusal = await join(board.media, joined.id, party, target)
+        if refusal is not None:
+            progress.tell(refusal.status)
             return
-        answer = b""
-        try:
-            offer = await media.offer(joined.id, party.tag, sdp_of(response), sender=party.side, receiver=target.side)
-            accepted, _ = await target.reinvite(offer)
-            if accepted.status < 300:
-                answer = await media.answer(
-                    joined.id, party.tag, target.tag, sdp_of(accepted), sender=target.side, receiver=party.side
-                )
-                done = True
-        finally:
-            party.ack(outgoing, answer)
-        if not done:
-            progress.tell(accepted.status)
-            return
+        done = True
         joined.row.answer, joined.row.disposition = board.wall(), "ANSWERED"
         progress.tell(200)
         board.call_of[target] = joined

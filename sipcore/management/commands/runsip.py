@@ -21,21 +21,29 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from extensions.directory import DjangoDirectory
+from pbx.calls.store import DjangoCallStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
 from pbx.system.server_address import own_address, sip_domain
 from sipcore import systemd
+from sipcore.advertise import Advertised
 from sipcore.batch import RegistrationBatch
+from sipcore.calls.book import RecordBook
+from sipcore.calls.engine import NgMedia
+from sipcore.calls.switchboard import CallSettings, Switchboard
 from sipcore.chores import Chores
 from sipcore.clock import Clock
 from sipcore.core import Core, Settings
 from sipcore.log import Level, SipLog
+from sipcore.media.pool import NgPool
 from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
 from sipcore.server import Server
 from sipcore.store import Store
 from sipcore.udp_socket import Address, CannotListen
+
+PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
 
 SQLITE_BREATHER = 0.002
 """Seconds the store's thread pauses after a commit on SQLite, which has one writer for all processes."""
@@ -150,14 +158,60 @@ class SipServerProcess:
             settings.SIP_INBOX_LIMIT,
             breather=SQLITE_BREATHER if connection.vendor == "sqlite" else 0.0,
         )
-        chores = self._chores = Chores(core, self._store, directory, clock, log, self._beat, self.server.in_loop)
+        self._calls = DjangoCallStore()
+        chores = self._chores = Chores(
+            core, self._store, directory, clock, log, self._beat, self.server.in_loop, self._calls
+        )
+        local = settings.LOCAL_NETS or PRIVATE_NETWORKS
+        self._advertised = Advertised(settings.EXTERNAL_IP, _in_networks(local))
+        self._pool = NgPool(settings.RTPENGINE_URLS, lost=self._media_lost, changed=self._media_changed)
+        self._board = core.calls = Switchboard(
+            CallSettings(
+                domain=domain,
+                node=node,
+                advertise=self._advertised.host,
+                is_ours=core.is_ours,
+                max_calls=settings.SIP_MAX_CALLS,
+                max_calls_per_extension=settings.SIP_MAX_CALLS_PER_EXTENSION,
+                max_ringing=settings.SIP_MAX_RINGING,
+                decline_stops_all=settings.SIP_DECLINE_STOPS_ALL,
+            ),
+            core.endpoint,
+            core.authenticator,
+            directory,
+            directory,
+            self._store,
+            NgMedia(self._pool),
+            RecordBook(self._store, self._calls, log),
+            decoys,
+            clock,
+            log,
+            self.server.pump_soon,
+            core.say_refused,
+        )
 
     async def run(self) -> None:
         self._store.start()
-        await self.server.run()
-        systemd.notify("STOPPING=1")
-        self._store.stop(1.0)
-        self._log.info("Stopped")
+        resolving = asyncio.create_task(self._advertised.keep_resolved())
+        relays = None
+        await self._pool.start()
+        try:
+            await self.server.run()
+        finally:
+            systemd.notify("STOPPING=1")
+            resolving.cancel()
+            await self._pool.close()
+            if relays is not None:
+                await relays.stop()
+            self._store.stop(1.0)
+            self._log.info("Stopped")
+
+    def _media_lost(self, url: str, call_ids: list[str]) -> None:
+        self._log.warning(f"The media engine {url} lost {len(call_ids)} calls; they are moved")
+        self._board.move_media(call_ids)
+
+    def _media_changed(self, url: str, alive: bool) -> None:
+        self._log.warning(f"The media engine {url} " + ("answers" if alive else "does not answer"))
 
     def _ready(self, addresses: list[Address]) -> None:
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
