@@ -22,7 +22,7 @@ def write_numbers(accounts: Iterable[tuple[str, str]]) -> Path:
 
 def play(
     scenario: Path, server: tuple[str, int], numbers: Path, count: int, *, domain: str, expires: int, local_port: int,
-    first_cseq: int = 1, rate: int = 4000, at_once: int = 300, seconds: float = 120.0,
+    first_cseq: int = 1, rate: int = 4000, at_once: int = 200, seconds: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
     """Play ``scenario`` once for each of the first ``count`` numbers. Exit status 0: all went well, 1: some failed.
     The same ``local_port`` gives the same Contacts, and the n-th number has the same Call-ID in every run."""
