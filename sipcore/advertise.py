@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable
 
 from sipcore.protocol.flow import Flow
@@ -34,8 +33,8 @@ class Advertised:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                found = await loop.getaddrinfo(self._name, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-                self._external = str(found[0][4][0])
+                found = [str(entry[4][0]) for entry in await loop.getaddrinfo(self._name, None)]
+                self._external = min(found, key=lambda address: ":" in address)  # IPv4 before IPv6
             except OSError:
                 pass  # the last one that was found stays
             await asyncio.sleep(RESOLVE_SECONDS)
