@@ -1,0 +1,116 @@
+"""Bencoding (BEP 3), the encoding of the ``ng`` protocol: strict, bounded and linear.
+
+One leniency: rtpengine does not sort the keys of its dictionaries, so any order is read. We write them sorted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Union
+
+MAX_BYTES = 65_535
+"""The largest document, in bytes: one UDP datagram."""
+
+MAX_DEPTH = 16
+
+Encodable = Union[bytes, str, int, Sequence["Encodable"], Mapping[str, "Encodable"]]
+Decoded = Union[bytes, int, list["Decoded"], dict[str, "Decoded"]]
+
+
+class BencodeError(ValueError):
+    """Not a bencoded document, or one beyond our bounds. The text is a fixed phrase, none of it from the network."""
+
+
+def encode(value: Encodable) -> bytes:
+    """Raises :class:`BencodeError` for a type that bencoding does not have (bool, float, None)."""
+    parts: list[bytes] = []
+    _encode(value, parts)
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Decoded:
+    """Strings come as bytes, keys as str (what is not UTF-8 in them replaced). Raises :class:`BencodeError`."""
+    if len(data) > MAX_BYTES:
+        raise BencodeError("document too long")
+    value, end = _decode(data, 0, MAX_DEPTH)
+    if end != len(data):
+        raise BencodeError("bytes after the end")
+    return value
+
+
+def _encode(value: Encodable, parts: list[bytes]) -> None:
+    match value:
+        case bool():
+            raise BencodeError("type without an encoding")
+        case int():
+            parts.append(b"i%de" % value)
+        case bytes():
+            parts.append(b"%d:%b" % (len(value), value))
+        case str():
+            raw = value.encode("utf-8", "replace")
+            parts.append(b"%d:%b" % (len(raw), raw))
+        case Mapping():
+            parts.append(b"d")
+            for key in sorted(value):
+                _encode(key, parts)
+                _encode(value[key], parts)
+            parts.append(b"e")
+        case Sequence():
+            parts.append(b"l")
+            for item in value:
+                _encode(item, parts)
+            parts.append(b"e")
+        case _:
+            raise BencodeError("type without an encoding")
+
+
+def _decode(data: bytes, at: int, depth: int) -> tuple[Decoded, int]:
+    first = data[at : at + 1]
+    if first.isdigit():
+        return _string(data, at)
+    if first == b"i":
+        end = data.find(b"e", at + 1, at + 22)  # 64 bits have at most 20 characters
+        return _integer(data[at + 1 : end] if end > 0 else b""), end + 1
+    if first not in (b"l", b"d") or not first:
+        raise BencodeError("unknown type")
+    if depth <= 0:
+        raise BencodeError("nested too deeply")
+    at += 1
+    if first == b"l":
+        items: list[Decoded] = []
+        while data[at : at + 1] != b"e":
+            item, at = _decode(data, at, depth - 1)
+            items.append(item)
+        return items, at + 1
+    table: dict[str, Decoded] = {}
+    while data[at : at + 1] != b"e":
+        raw, at = _string(data, at)
+        key = raw.decode("utf-8", "replace")
+        if key in table:
+            raise BencodeError("key twice")
+        table[key], at = _decode(data, at, depth - 1)
+    return table, at + 1
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    colon = data.find(b":", at, at + 6)
+    if colon < 0:
+        raise BencodeError("no string")
+    length = _digits(data[at:colon])
+    end = colon + 1 + length
+    if end > len(data):
+        raise BencodeError("string cut off")
+    return data[colon + 1 : end], end
+
+
+def _integer(text: bytes) -> int:
+    if text.startswith(b"-"):
+        number = _digits(text[1:])
+        if number == 0:
+            raise BencodeError("negative zero")
+        return -number
+    return _digits(text)
+
+
+def _digits(text: bytes) -> int:
+    if not text.isdigit() or (text.startswith(b"0") and len(text) > 1):
+        raise BencodeError("no number")
+    return int(text)

@@ -1,0 +1,140 @@
+"""Messages of the ``ng`` control protocol, as rtpengine 10.5 documents and reads them.
+
+A datagram is a cookie, a space and a bencoded dictionary; the answer has the same cookie, and the same cookie again is
+a retransmission that gets the same answer.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from . import bencode
+from .bencode import Decoded, Encodable
+from .errors import MediaError
+
+MAX_COOKIE = 64  # bytes
+EXPEDITED = 0xB8
+"""The TOS byte of voice: DSCP EF, 46 (RFC 3246)."""
+
+Message = dict[str, Decoded]
+
+
+class BadMessage(MediaError):
+    """A datagram that is no ng message. ``cookie`` is what could be read of it, to answer with."""
+
+    def __init__(self, reason: str, cookie: bytes = b"") -> None:
+        super().__init__(reason)
+        self.cookie = cookie
+
+
+def pack(cookie: bytes, message: Mapping[str, Encodable]) -> bytes:
+    """One datagram. Raises :class:`BadMessage` when it would be longer than UDP carries."""
+    data = cookie + b" " + bencode.encode(message)
+    if len(data) > 65_507:
+        raise BadMessage("message too long", cookie)
+    return data
+
+
+def unpack(data: bytes) -> tuple[bytes, Message]:
+    """Cookie and dictionary of one datagram. Raises :class:`BadMessage`."""
+    cookie, space, rest = data.partition(b" ")
+    if not space or not 0 < len(cookie) <= MAX_COOKIE:
+        raise BadMessage("no cookie")
+    try:
+        message = bencode.decode(rest)
+    except bencode.BencodeError as error:
+        raise BadMessage(f"Could not decode bencode dictionary: {error}", cookie) from None
+    if not isinstance(message, dict):
+        raise BadMessage("no dictionary", cookie)
+    return cookie, message
+
+
+def text(message: Mapping[str, Decoded], *names: str, limit: int = 1000) -> str:
+    """The string under the first of the names that is there; "" when there is none.
+
+    Raises :class:`BadMessage` when it is no string or longer than ``limit`` bytes."""
+    for name in names:
+        if name in message:
+            value = message[name]
+            if not isinstance(value, bytes) or len(value) > limit:
+                raise BadMessage(f"bad {names[0]}")
+            return value.decode("utf-8", "replace")
+    return ""
+
+
+def words(message: Mapping[str, Decoded], *names: str) -> list[str]:
+    """The list of strings under the first of the names that is there; spaces in them are hyphens (rtpengine allows
+    both). Raises :class:`BadMessage`."""
+    for name in names:
+        if name in message:
+            value = message[name]
+            if not isinstance(value, list) or len(value) > 100 or not all(isinstance(word, bytes) for word in value):
+                raise BadMessage(f"bad {names[0]}")
+            return [word.decode("utf-8", "replace").replace(" ", "-") for word in value if isinstance(word, bytes)]
+    return []
+
+
+def ip_family(address: str) -> str:
+    """ "IP4" or "IP6" (RFC 8866 5.7). Raises ValueError when it is no address."""
+    return f"IP{ipaddress.ip_address(address.partition('%')[0]).version}"
+
+
+class Learning(Enum):
+    """How rtpengine finds out where a phone's media comes from; our relay has one rule for all and ignores it."""
+
+    AUTO = "auto"  # off where no NAT can be in between, else heuristic
+    OFF = "off"
+    HEURISTIC = "heuristic"
+    IMMEDIATE = "immediate"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How the media of an offer or answer shall run. Every part may be left out."""
+
+    received_from: str = ""  # IP address the SIP message came from: whom media is believed and sent to
+    media_address: str = ""  # what we advertise to the receiver of this description (inside: own, outside: EXTERNAL_IP)
+    address_family: str = ""  # "IP4", "IP6"; from media_address when empty
+    direction: tuple[str, str] | None = None  # rtpengine's interface names: of the sender, of the receiver; offers only
+    from_anywhere: bool = False  # "media may come from another address": the first source after this description
+    learning: Learning = Learning.AUTO
+
+    def keys(self, sdp: bytes) -> dict[str, Encodable]:
+        """The keys of the message, for both engines. Raises ValueError when an address is none."""
+        flags = ["original-sendrecv", "strict-source"]
+        message: dict[str, Encodable] = {
+            "sdp": sdp,
+            "ICE": "remove",
+            "rtcp-mux": ["demux"],
+            "replace": ["origin", "session-connection"],
+            "TOS": EXPEDITED,
+        }
+        if self.received_from:
+            message["received-from"] = [ip_family(self.received_from), self.received_from]
+            flags.append("SIP-source-address")
+        if self.from_anywhere:
+            flags.append("media-from-anywhere")  # read by our relay; rtpengine logs it as unknown
+            message["endpoint-learning"] = Learning.IMMEDIATE.value
+        else:
+            message["endpoint-learning"] = self._learning(sdp).value
+        if self.media_address:
+            message["media address"] = self.media_address
+        family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
+        if family:
+            message["address family"] = family
+        if self.direction:
+            message["direction"] = list(self.direction)
+        message["flags"] = flags
+        return message
+
+    def _learning(self, sdp: bytes) -> Learning:
+        """Learning leaves rtpengine open for three seconds (CVE-2025-53399); a phone whose private address is also the
+        one its signalling comes from has no NAT before it, so nothing needs to be learned."""
+        if self.learning is not Learning.AUTO:
+            return self.learning
+        if not self.received_from or not ipaddress.ip_address(self.received_from).is_private:
+            return Learning.HEURISTIC
+        lines = sdp.replace(b"\r", b"\n").split(b"\n")
+        places = {line.split()[-1] for line in lines if line.startswith(b"c=") and line.split()}
+        return Learning.OFF if places == {self.received_from.encode()} else Learning.HEURISTIC

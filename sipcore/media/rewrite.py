@@ -1,0 +1,140 @@
+"""Session descriptions on their way through the relay: only places are changed.
+
+Codecs, their parameters, `a=crypto`, `a=fingerprint`, telephone events, video and lines nobody here knows pass as they
+are. What would lead media past the relay, or onto one port, is taken out: ICE (RFC 8839), rtcp-mux (RFC 5761), BUNDLE
+(RFC 9143).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.sdp import Connection, Media, Session, parse_sdp
+
+from .errors import MediaRefused
+from .ports import plain_address
+
+MAX_MEDIA = 16
+
+ICE = (
+    "candidate", "remote-candidates", "end-of-candidates", "ice-lite", "ice-mismatch", "ice-ufrag", "ice-pwd",
+    "ice-options", "ice-pacing",
+)  # fmt: skip
+ONE_PORT = ("rtcp-mux", "rtcp-mux-only", "bundle-only")
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one ``m=`` line says about its sender."""
+
+    kind: str
+    protocol: str
+    rejected: bool  # port 0
+    rtp: Address | None  # where it wants to receive; None: nowhere (0.0.0.0), or a name
+    rtcp: Address | None
+    listens: bool  # it wants media (RFC 3264 8.4: not sendonly, inactive or 0.0.0.0)
+    rates: dict[int, int]  # hertz of each payload type
+
+    @property
+    def plain(self) -> bool:
+        """Datagrams on this port may be other than RTP (T.38, DTLS handshakes, BFCP ...)."""
+        return "RTP/" not in self.protocol or "TLS" in self.protocol
+
+    @property
+    def encrypted(self) -> bool:
+        return "SAVP" in self.protocol
+
+
+def read(sdp: bytes) -> Session:
+    """Raises MediaRefused."""
+    try:
+        session = parse_sdp(sdp)
+    except SipError as error:
+        raise MediaRefused(f"Failed to parse SDP: {error.reason}") from None
+    if len(session.media) > MAX_MEDIA:
+        raise MediaRefused("Too many media")
+    return session
+
+
+def places(session: Session) -> list[Place]:
+    return [_place(session, media) for media in session.media]
+
+
+def family_of(session: Session) -> str:
+    """The family its writer uses: "IP4" or "IP6"."""
+    for connection in (*(media.connection for media in session.media), session.connection):
+        if connection is not None:
+            return connection.address_type
+    return session.origin.address_type
+
+
+def rewrite(session: Session, advertised: str, ports: Sequence[int]) -> bytes:
+    """The description with our places in it: ``ports`` is the RTP port of each medium, 0 where it is rejected.
+
+    A place of 0.0.0.0 (RFC 3264 8.4, hold of old phones) is told as such."""
+    family = "IP6" if ":" in advertised else "IP4"
+    ours = Connection(family, advertised)
+    zero = Connection(family, "::" if family == "IP6" else "0.0.0.0")
+    told = {media_index: zero if _is_zero(session.connection_of(media)) else ours
+            for media_index, media in enumerate(session.media)}  # fmt: skip
+    session.origin = session.origin._replace(address_type=family, address=advertised)
+    if session.connection is not None:
+        session.connection = zero if _is_zero(session.connection) else ours
+    session.remove(*ICE)
+    session.attributes[:] = [line for line in session.attributes if not _bundles(line)]
+    for index, media in enumerate(session.media):
+        media.port = ports[index]
+        media.port_count = 1
+        if media.connections or session.connection is None:
+            media.connections = [told[index]]
+        media.remove(*ICE, *ONE_PORT)
+        media.attributes[:] = [
+            ("rtcp", str(media.port + 1)) if name == "rtcp" and media.port else (name, value)
+            for name, value in media.attributes
+            if name != "rtcp" or media.port
+        ]
+    return session.to_bytes()
+
+
+def _place(session: Session, media: Media) -> Place:
+    connection = session.connection_of(media)
+    host = _host(connection)
+    listening = not _is_zero(connection)
+    rtp = (host, media.port) if host and listening and media.port else None
+    rtcp = (host, media.port + 1) if rtp is not None and media.port < 65_535 else None
+    number, _, rest = (media.get("rtcp") or "").partition(" ")
+    if rtp is not None and number.isascii() and number.isdigit() and 0 < int(number[:6]) < 65_536:
+        words = rest.split()
+        elsewhere = _host(Connection(words[1], words[2])) if len(words) == 3 else host
+        rtcp = (elsewhere, int(number)) if elsewhere else None
+    return Place(
+        kind=media.kind,
+        protocol=media.protocol,
+        rejected=media.rejected,
+        rtp=rtp,
+        rtcp=rtcp,
+        listens=listening and session.direction_of(media) in ("sendrecv", "recvonly"),
+        rates={codec.payload: codec.rate for codec in media.codecs},
+    )
+
+
+def _host(connection: Connection | None) -> str:
+    """The address; "" for none or a name, which the relay does not look up: it learns the source instead."""
+    if connection is None:
+        return ""
+    try:
+        return plain_address(connection.address.partition("/")[0])
+    except ValueError:
+        return ""
+
+
+def _is_zero(connection: Connection | None) -> bool:
+    return _host(connection) in ("0.0.0.0", "::")
+
+
+def _bundles(line: tuple[str, str | None]) -> bool:
+    return line[0] == "group" and (line[1] or "").upper().startswith("BUNDLE")
