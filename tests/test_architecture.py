@@ -87,14 +87,24 @@ class ArchitectureTests(unittest.TestCase):
         )
 
     def test_decisions_do_not_open_sockets(self):
-        """``server`` has the only SIP sockets."""
-        pure = ("sipcore/registrar.py", "sipcore/core.py", "sipcore/calls.py")
+        pure = ("sipcore/registrar.py", "sipcore/core.py", "sipcore/streams.py", "sipcore/calls.py")
         self.refuse(
             [
                 f"{place} imports {module}"
                 for name in pure
                 for place, module in self.walk(name)
                 if module.partition(".")[0] in {"socket", "asyncio"}
+            ]
+        )
+
+    def test_three_files_have_the_sip_sockets(self):
+        """The media engine has sockets of its own kind; ``systemd`` tells the service manager that we live."""
+        allowed = ("sipcore/server.py", "sipcore/udp_socket.py", "sipcore/tcp_socket.py", "sipcore/systemd.py")
+        self.refuse(
+            [
+                f"{place} imports {module}"
+                for place, module in self.walk("sipcore/", outside=(*allowed, "sipcore/media/", "sipcore/management/"))
+                if below(module, "socket")
             ]
         )
 
