@@ -14,7 +14,7 @@ from tests.support import wire
 from tests.support.processes import PATIENCE, DeadlinePassed, Program, free_port, scratch_directory, wait_until
 from tests.support.programs import require_program
 
-CONFIGURATION = """sip_listen 127.0.0.1:{sip_port}
+CONFIGURATION = """sip_listen {address}:{sip_port}
 module_path {modules}
 module g711.so
 module aubridge.so
@@ -26,8 +26,14 @@ module_app ctrl_tcp.so
 {more}
 ctrl_tcp_listen 127.0.0.1:{control_port}
 audio_player aubridge,nil
-audio_source aubridge,nil
+audio_source {source}
 audio_alert aubridge,nil
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+snd_path {directory}
+call_local_timeout 600
 """
 
 
@@ -39,8 +45,11 @@ class Baresip:
 
     def __init__(
         self, server: tuple[str, int], number: str, password: str, *, domain: str | None = None, expires: int = 60,
-        modules: tuple[str, ...] = (),
+        modules: tuple[str, ...] = (), plays: Path | None = None, address: str = "127.0.0.1",
+        namespace: str | None = None, options: str = "",
     ) -> None:
+        """``plays``: a WAV file of 8 kHz that it says all the time; then it also keeps what it hears, see
+        :meth:`heard`. ``options`` are appended to its account line."""
         program = require_program("baresip", "baresip-core")
         self.number, self.expires, self.server, self.domain = number, expires, server, domain
         self.directory = scratch_directory("baresip")
@@ -51,7 +60,10 @@ class Baresip:
         (self.directory / "config").write_text(CONFIGURATION.format(
             sip_port=self.sip_port, control_port=self.control_port,
             modules=next(place for place in places if place.is_dir()),
-            more="\n".join(f"module_app {module}.so" for module in modules),
+            more="\n".join(f"module_app {module}.so" for module in modules)
+            + ("\nmodule aufile.so\nmodule sndfile.so" if plays else ""),
+            address=address, directory=self.directory,
+            source=f"aufile,{plays}" if plays else "aubridge,nil",
         ))
         # The account is typed in below: events of before the control connection would be lost.
         (self.directory / "accounts").touch()
@@ -59,9 +71,11 @@ class Baresip:
         self.events: list[dict[str, Any]] = []
         self._said: list[dict[str, Any]] = []
         self._changed = threading.Condition()
-        self.program = Program(
-            [program, "-4", "-s", "-f", str(self.directory)], log_path=self.directory / "log", name="baresip"
-        )
+        self._options, self._namespace = options, namespace
+        command = [program, "-4", "-s", "-f", str(self.directory)]
+        if namespace is not None:
+            command = ["ip", "netns", "exec", namespace, *command]
+        self.program = Program(command, log_path=self.directory / "log", name="baresip")
         try:
             self._control = wait_until(self._connect, "baresip's control port")
         except DeadlinePassed as late:
@@ -76,7 +90,7 @@ class Baresip:
         """A line of baresip's accounts file."""
         host, port = self.server
         address = f"{self.number}@{self.domain or f'{host}:{port}'};transport=udp"
-        return f'<sip:{address}>;auth_pass={password};regint={self.expires};outbound="sip:{host}:{port};transport=udp"'
+        return f'<sip:{address}>;auth_pass={password};regint={self.expires};outbound="sip:{host}:{port};transport=udp"{self._options}'
 
     def __enter__(self) -> Baresip:
         return self
@@ -118,6 +132,10 @@ class Baresip:
             if not self._changed.wait_for(lambda: len(self._said) > before, 10):
                 raise DeadlinePassed(f"baresip did not answer {name}:\n{self.program.tail()}")
             return self._said[before]
+
+    def heard(self) -> list[Path]:
+        """What it heard in each of its calls so far, in order: recordings of 8 kHz."""
+        return sorted(self.directory.glob("*-dec.wav"))
 
     def wait_event(self, kind: str, seconds: float = PATIENCE, after: int = 0) -> dict[str, Any]:
         """The first event of a type, not counting the first ``after`` events of any type."""
