@@ -10,7 +10,7 @@ from tests.support.programs import require_program
 
 CONFIGURATION = """[sip]
 sip_port={sip_port}
-sip_tcp_port=0
+sip_tcp_port={tcp_port}
 sip_tls_port=0
 use_ipv6=0
 default_proxy=0
@@ -19,7 +19,7 @@ register_only_when_network_is_up=0
 firewall_policy=0
 dns_srv_enabled=0
 [proxy_0]
-reg_proxy=<sip:{host}:{port};transport=udp>
+reg_proxy=<sip:{host}:{port};transport={transport}>
 reg_identity=sip:{number}@{domain}
 reg_expires={expires}
 reg_sendregister=1
@@ -35,7 +35,8 @@ class Linphone:
     so that it never asks a DNS server (it waits up to 10 s for a dead one)."""
 
     def __init__(
-        self, server: tuple[str, int], number: str, password: str, *, domain: str, expires: int = 60
+        self, server: tuple[str, int], number: str, password: str, *, domain: str, expires: int = 60,
+        transport: str = "udp",
     ) -> None:
         program = require_program("linphonec", "linphone-cli")
         self.server, self.number, self.domain = server, number, domain
@@ -44,7 +45,7 @@ class Linphone:
         (self.directory / ".local" / "share" / "linphone").mkdir(parents=True)
         (self.directory / "rc").write_text(CONFIGURATION.format(
             sip_port=free_port(), host=server[0], port=server[1], number=number, domain=domain, expires=expires,
-            password=password,
+            password=password, transport=transport, tcp_port=free_port() if transport == "tcp" else 0,
         ))
         self._log = self.directory / "wire"
         self.program = Program(
