@@ -181,6 +181,15 @@ class Chores(DirectoryTestCase):
         self.directory.mark_reachable(self.ids[:1], None)
         self.assertEqual(Binding.objects.filter(unreachable_since=None).count(), 2)
 
+    def test_bindings_end_with_their_connection_and_not_with_one_they_have_left(self):
+        Binding.objects.filter(extension__number="1001").update(connection="a")
+        Binding.objects.filter(extension__number="1002").update(connection="new")
+        lost = dict(zip(self.ids, ("a", "old"), strict=True))
+        for _ in range(2):
+            self.directory.end_connections(lost, NOW + 5)
+            self.assertEqual([b.id for b in self.directory.living("n1", NOW + 5)], self.ids[1:])
+        self.assertEqual(Binding.objects.count(), 2, "the ended one is kept as last seen")
+
     def test_a_clock_that_was_set_moves_the_times_along(self):
         self.directory.shift_times(7200)
         self.assertEqual(len(self.directory.living("n1", NOW + 7200 + 3599)), 2)
