@@ -21,7 +21,8 @@ from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension
 from extensions.presence import devices_of, for_list
 
-ACCOUNT_FIELDS = ("number", "display_name", "enabled", "max_devices", "language")
+CALL_FIELDS = ("enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
+ACCOUNT_FIELDS = ("number", "display_name", *CALL_FIELDS)
 PASSWORD_FIELDS = ("password_from", "password1", "password2")
 hide_typed = sensitive_post_parameters("password1", "password2")  # from error reports
 
@@ -98,7 +99,7 @@ class ExtensionAdmin(admin.ModelAdmin):
         if obj is None:
             return ((None, {"fields": ("number", "display_name")}),
                     (_("Password"), {"fields": PASSWORD_FIELDS, "classes": ("pbx-password",)}),
-                    (_("More settings"), {"fields": ("enabled", "max_devices", "language")}))
+                    (_("More settings"), {"fields": CALL_FIELDS}))
         return ((None, {"fields": ACCOUNT_FIELDS}),)
 
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):

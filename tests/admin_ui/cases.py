@@ -48,6 +48,7 @@ class AdminCase(QuietCase):
         """What the form of ``extension`` sends when only ``changes`` are made; None leaves a field out."""
         data = {
             "number": extension.number, "display_name": extension.display_name, "max_devices": extension.max_devices,
+            "ring_seconds": extension.ring_seconds,
             "language": extension.language, "enabled": "on" if extension.enabled else None, **changes,
         }
         return {name: value for name, value in data.items() if value is not None}
