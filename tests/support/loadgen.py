@@ -4,6 +4,7 @@
         report = load.run("register")       # REGISTER, 401, REGISTER with digest, 200
         report = load.run("refresh")        # the kept nonce with nc counted up: one round trip
         report = load.run("unregister")
+        report = load.run("echo")           # of a server that only echoes: two round trips, no digest
 
 Each phone behaves: T1 retransmissions (RFC 3261 17.1.2), one answer to each challenge, Retry-After obeyed.
 The workers measure their own processor time, so that a report shows whether they were the limit.
@@ -298,13 +299,14 @@ class _Crowd:
 
     def _play(self, phase: str, report: LoadReport) -> None:
         expires = 0 if phase == "unregister" else self.phones.expires
-        if phase == "register":
+        if phase in ("register", "echo"):
             self.nonce = [b""] * self.phones.count
             self.nc = [0] * self.phones.count
         sockets, crowd, clock = self.sockets, len(self.sockets), time.monotonic
         # place -> [the datagram, first sent, resend at, interval, first sent of the whole registration]
         under_way: dict[int, list] = {}
         later: list[tuple[float, int]] = []
+        echo, echoed = phase == "echo", set()
         ahead, last, window = 0, self.phones.count, self.phones.window
         looked = told = report.started = clock()
 
@@ -330,7 +332,7 @@ class _Crowd:
                     except ConnectionRefusedError:
                         continue  # the server is away; Timer E goes on
                     mark = data.find(b"branch=z9hG4bK.")
-                    if data[:8] != b"SIP/2.0 " or mark < 0:
+                    if (data[:8] != b"SIP/2.0 " and not echo) or mark < 0:
                         continue
                     place_text, _, rest = data[mark + 15:mark + 60].partition(b".")
                     place = int(place_text)
@@ -338,10 +340,16 @@ class _Crowd:
                     digits = len(str(self.cseq[place]))
                     if entry is None or rest[:digits] != b"%d" % self.cseq[place] or rest[digits:digits + 1].isdigit():
                         continue  # the double of an answer that was seen
-                    status = data[8:11]
-                    if status[:1] == b"1":
-                        continue
                     del under_way[place]
+                    status = data[8:11]
+                    if echo:
+                        if place in echoed:
+                            report.confirmed.append(int(self.numbers[place]))
+                            report.latencies.append(round(clock() - entry[4], 5))
+                        else:
+                            echoed.add(place)
+                            send(place, entry[4])
+                        continue
                     if status == b"200":
                         if expires and self.contacts[place] not in data:
                             report.answers["200 without the Contact"] += 1
