@@ -133,7 +133,8 @@ def show(name: str, figures: dict[str, Figures]) -> None:
         notes += "  the generator was the limit" if one.generator > 0.9 else ""
         print(
             f"{name:<24} {phase:<10} {one.rate:7.0f}/s  cpu {one.cpu:5.0f} us{parts} "
-            f"+ database {one.database_cpu:4.0f} us  p50 {one.p50:6.1f} ms  p99 {one.p99:6.1f} ms  generator {one.generator:4.0%}{notes}",
+            f"+ database {one.database_cpu:4.0f} us  p50 {one.p50:6.1f} ms  p99 {one.p99:6.1f} ms  "
+            f"generator {one.generator:4.0%}{notes}",
             flush=True,
         )
 
