@@ -80,6 +80,7 @@ class Leg:
         self.sdp_to = b""
         self.timer = SessionTimer()
         self.redirected = False
+        self._session = int(self.tag[-12:], 16)
         self._origin = 0
         self._acks: dict[int, asyncio.Future[Request]] = {}
 
@@ -333,7 +334,7 @@ class Leg:
         return new
 
     def _with_origin(self, head: bytes, fields: list[bytes], end: bytes, tail: bytes) -> bytes:
-        origin = b" ".join((b"-", b"%d" % int(self.tag[:12], 16), b"%d" % self._origin, *fields[3:6]))
+        origin = b" ".join((b"-", b"%d" % self._session, b"%d" % self._origin, *fields[3:6]))
         return head + b"o=" + origin + b"\r" + end + tail
 
     def _response(self, request: Request, status: int, reason: str | None, body: bytes, headers: Headers) -> Response:

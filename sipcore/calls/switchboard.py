@@ -47,6 +47,8 @@ class CallSettings:
 
     domain: str
     node: str
+    prefix: str
+    """Node and worker, in front of every tag and Call-ID of ours."""
     advertise: Callable[[Flow], str]
     is_ours: Callable[[str, Flow], bool]
     max_calls: int = 500
@@ -94,6 +96,8 @@ class Switchboard:
         self._requests = Requests(endpoint, clock.now, pump)
         self._legs: dict[tuple[str, str], Leg] = {}
         self._inviting: dict[ServerTransaction, Call] = {}
+        self._beginning: dict[ServerTransaction, bool] = {}
+        """INVITEs whose sender is being looked up, and whether they were cancelled meanwhile."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._serial = 0
 
@@ -101,7 +105,7 @@ class Switchboard:
 
     def token(self) -> str:
         """A tag or Call-ID that nobody can guess; it begins with the node, so that a datagram can be handed over."""
-        return secrets.token_hex(10)
+        return f"{self.settings.prefix}-{secrets.token_hex(10)}"
 
     def wall(self) -> float:
         return self._clock.wall()
@@ -208,6 +212,8 @@ class Switchboard:
         """Only from where the INVITE came, and never challenged (RFC 3261 sections 9.2 and 22.1)."""
         invite = self._endpoint.invite_of(cancel, flow)
         call = self._inviting.get(invite) if invite is not None else None
+        if call is None and invite in self._beginning:
+            self._beginning[invite] = True  # its sender is still being looked up
         if call is None or call.caller.invite is not invite:
             self._reply(cancel, flow, 481 if invite is None else 200)
             return
@@ -343,9 +349,15 @@ class Switchboard:
     async def _begin(
         self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> None:
-        account = await self._proven(request, flow, transaction, credentials)
-        if account is None:
-            return
+        self._beginning[transaction] = False
+        try:
+            account = await self._proven(request, flow, transaction, credentials)
+            if account is not None:
+                await self._serve(request, flow, transaction, account)
+        finally:
+            self._beginning.pop(transaction, None)
+
+    async def _serve(self, request: Request, flow: Flow, transaction: ServerTransaction, account: Account) -> None:
         unsupported = sorted(request.require - SUPPORTED)
         if unsupported:
             headers = [("Unsupported", ", ".join(unsupported))]
@@ -369,6 +381,8 @@ class Switchboard:
 
     async def _call(self, request: Request, flow: Flow, transaction: ServerTransaction, party: Party) -> None:
         """A new INVITE of a proven extension."""
+        if self._beginning.pop(transaction, False):
+            raise SipError(487, "Request Terminated")
         number = request.request_uri.canonical_user
         if (request.max_forwards if request.max_forwards is not None else 70) < 1:
             raise SipError(483, "Too Many Hops")

@@ -169,6 +169,7 @@ class SipServerProcess:
             CallSettings(
                 domain=domain,
                 node=node,
+                prefix=f"{_token(node)}-{worker}",
                 advertise=self._advertised.host,
                 is_ours=core.is_ours,
                 max_calls=settings.SIP_MAX_CALLS,
