@@ -32,7 +32,7 @@ def play(
     return run_program([
         sipp, f"{server[0]}:{server[1]}", "-sf", str(scenario), "-inf", str(numbers), "-m", str(count),
         "-r", str(rate), "-l", str(at_once), "-i", "127.0.0.1", "-p", str(local_port), "-mi", "127.0.0.1",
-        "-mp", str(free_port()), "-t", transport, "-cp", str(free_port()), "-nostdin",
+        "-mp", str(free_port()), "-t", transport, "-max_socket", "1000", "-cp", str(free_port()), "-nostdin",
         "-key", "domain", domain,
         "-key", "expires", str(expires),
         "-auth_uri", domain, "-cid_str", "%u-office@127.0.0.1", "-base_cseq", str(first_cseq),
