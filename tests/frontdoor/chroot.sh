@@ -7,7 +7,7 @@
 # Needs root (for chroot) and debootstrap. PBX_CHROOT_BASE=directory reuses a debootstrap of an earlier run.
 set -euo pipefail
 
-[ "${1:-}" = "--full" ] && tests="" || tests="tests.protocol tests.extensions tests.test_architecture"
+[ "${1:-}" = "--full" ] && tests="" || tests="tests.protocol tests.extensions tests.system tests.test_architecture"
 [ "$(id -u)" = 0 ] || { echo "chroot.sh needs root: run it with sudo" >&2; exit 77; }
 command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap" >&2; exit 77; }
 

@@ -4,7 +4,7 @@
 #   tests/frontdoor/pythons.sh [--full]      --full runs the whole suite
 set -euo pipefail
 
-[ "${1:-}" = "--full" ] && tests="" || tests="tests.protocol tests.extensions tests.engine tests.test_architecture"
+[ "${1:-}" = "--full" ] && tests="" || tests="tests.protocol tests.extensions tests.system tests.test_architecture"
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/pbx-pythons.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
