@@ -1,0 +1,140 @@
+"""The UDP sockets: an answer leaves by the address that was asked, and nothing from the network stops the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from unittest import IsolatedAsyncioTestCase, skipUnless
+
+from sipcore.batch import RegistrationBatch
+from sipcore.clock import Clock
+from sipcore.core import Core, Settings
+from sipcore.log import SipLog
+from sipcore.protocol.message import parse_message
+from sipcore.registrar import Policy
+from sipcore.server import Server
+from sipcore.store import Store
+from sipcore.udp_socket import CannotListen
+from tests.engine.memory_directory import REALM, MemoryDirectory
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+class UdpTestCase(IsolatedAsyncioTestCase):
+    host = "0.0.0.0"
+
+    async def asyncSetUp(self):
+        self.directory = MemoryDirectory()
+        self.directory.add("1001")
+        self.log = SipLog(os.open(os.devnull, os.O_WRONLY))
+        clock = Clock()
+        self.core = Core(
+            Settings(realm=REALM, domains=frozenset({"pbx.test"}), algorithms=("MD5",), key=b"k" * 32, node="n1"),
+            self.log, clock,
+        )
+        ready: asyncio.Future = asyncio.get_running_loop().create_future()
+        self.server = Server(self.core, self.log, ready=ready.set_result)
+        decoys = {"MD5": "0" * 32, "SHA-256": "0" * 64}
+        batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, clock.wall)
+        self.core.store = Store(batch, self.server.completed, self.fail, 1000)
+        self.core.store.start()
+        self.server.open([(self.host, 0)])
+        self.running = asyncio.create_task(self.server.run())
+        [(_, self.port)] = await ready
+
+    async def asyncTearDown(self):
+        self.server.stop()
+        await self.running
+        self.core.store.stop(5)
+        self.log.close()
+
+    def phone(self, host: str = "127.0.0.1") -> socket.socket:
+        opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind((host, 0))
+        opened.setblocking(False)
+        self.addCleanup(opened.close)
+        return opened
+
+    async def ask(self, phone: socket.socket, to: str, data: bytes):
+        """The answer and where it came from."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendto(phone, data, (to, self.port))
+        answer, address = await asyncio.wait_for(loop.sock_recvfrom(phone, 65535), 10)
+        return answer, address[0]
+
+    def request(self, branch: str, host: str = "127.0.0.1") -> bytes:
+        return (
+            f"OPTIONS sip:pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5062;rport;branch=z9hG4bK{branch}\r\n"
+            "From: <sip:1001@pbx.test>;tag=a\r\nTo: <sip:pbx.test>\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n"
+            "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+
+
+class FromEveryAddress(UdpTestCase):
+    async def test_the_answer_comes_from_the_address_that_was_asked(self):
+        """A NAT drops what comes from another one; a wildcard socket would answer from 127.0.0.1."""
+        phone = self.phone()
+        for address in ("127.0.0.1", "127.0.0.5", "127.0.0.77"):
+            answer, source = await self.ask(phone, address, self.request(address))
+            self.assertEqual(source, address)
+            self.assertEqual(parse_message(answer).status, 200)
+
+    async def test_it_goes_to_where_the_packet_came_from_whatever_the_via_says(self):
+        answer, _ = await self.ask(self.phone("127.0.0.9"), "127.0.0.1", self.request("b"))
+        via = parse_message(answer).via
+        self.assertEqual(via.params["received"], "127.0.0.9")
+        self.assertTrue(via.params["rport"].isdigit())
+
+    async def test_the_bound_address_is_no_domain_but_the_one_asked_is(self):
+        data = self.request("c").replace(b"OPTIONS sip:pbx.test", b"OPTIONS sip:127.0.0.5")
+        answer, _ = await self.ask(self.phone(), "127.0.0.5", data)
+        self.assertEqual(parse_message(answer).status, 200)
+        data = self.request("d").replace(b"OPTIONS sip:pbx.test", b"OPTIONS sip:0.0.0.0")
+        answer, _ = await self.ask(self.phone(), "127.0.0.5", data)
+        self.assertEqual(parse_message(answer).status, 404)
+
+    async def test_garbage_and_closed_ports_do_not_stop_it(self):
+        loop = asyncio.get_running_loop()
+        gone = self.phone()
+        await loop.sock_sendto(gone, self.request("e"), ("127.0.0.1", self.port))
+        gone.close()  # its answer comes back as an ICMP error
+        phone = self.phone()
+        for junk in (b"", b"\0", b"\r\n", b"\xff" * 65_000, b"INVITE", b"SIP/2.0 200 OK\r\n\r\n"):
+            await loop.sock_sendto(phone, junk, ("127.0.0.1", self.port))
+        answer, _ = await self.ask(phone, "127.0.0.1", self.request("f"))
+        self.assertIn(b" 200 ", answer)
+
+    async def test_a_burst_is_answered_in_its_order(self):
+        loop, phone = asyncio.get_running_loop(), self.phone()
+        for number in range(60):
+            await loop.sock_sendto(phone, self.request(f"n{number}"), ("127.0.0.1", self.port))
+        branches = []
+        for _ in range(60):
+            answer = await asyncio.wait_for(loop.sock_recv(phone, 65535), 10)
+            branches.append(parse_message(answer).via.branch)
+        self.assertEqual(branches, [f"z9hG4bKn{number}" for number in range(60)])
+
+    async def test_a_second_server_on_the_port_is_told_why_not(self):
+        second = Server(self.core, self.log)
+        with self.assertRaises(CannotListen) as caught:
+            second.open([("127.0.0.1", self.port)])
+        self.assertEqual(caught.exception.address[1], self.port)
+
+
+@skipUnless(has_ipv6(), "this machine has no IPv6 on loopback")
+class Ipv6(UdpTestCase):
+    host = "::"
+
+    async def test_a_phone_is_answered_over_ipv6(self):
+        answer, source = await self.ask(self.phone("::1"), "::1", self.request("6"))
+        message = parse_message(answer)
+        self.assertEqual((source, message.status), ("::1", 200))
+        self.assertEqual(message.via.params["received"], "::1")
