@@ -90,7 +90,8 @@ class Baresip:
         """A line of baresip's accounts file."""
         host, port = self.server
         address = f"{self.number}@{self.domain or f'{host}:{port}'};transport=udp"
-        return f'<sip:{address}>;auth_pass={password};regint={self.expires};outbound="sip:{host}:{port};transport=udp"{self._options}'
+        outbound = f'outbound="sip:{host}:{port};transport=udp"'
+        return f"<sip:{address}>;auth_pass={password};regint={self.expires};{outbound}{self._options}"
 
     def __enter__(self) -> Baresip:
         return self
