@@ -1,5 +1,4 @@
-"""The loop of the SIP sockets. With ``udp_socket`` and ``tcp_socket`` one of the three files of the engine that have
-any.
+"""The loop of the SIP sockets. They are in ``udp_socket``, ``tcp_listener`` and ``tcp_socket``, and nowhere else.
 
 UDP: one ``add_reader`` a socket, which drains up to 64 datagrams a wake-up: six times cheaper than asyncio's own
 datagram transport. TCP: on the same ports."""

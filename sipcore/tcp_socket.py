@@ -1,6 +1,5 @@
-"""TCP: listening sockets and the connections that phones have opened. We never open one ourselves: a phone is
-reached over the connection it registered on, and what a message says about addresses leads nowhere (hardening
-rule 24).
+"""The TCP connections that phones have opened. We never open one ourselves: a phone is reached over the connection
+it registered on, and what a message says about addresses leads nowhere (hardening rule 24).
 
 Plain non-blocking sockets on the loop's own readers and writers, as for UDP. Who may stay connected, and how long, is
 decided in ``streams``; what a message is, in ``protocol.framing``."""
@@ -9,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import resource
 import socket
 import time
 from collections.abc import Callable
@@ -20,18 +18,15 @@ from sipcore.core import Core
 from sipcore.log import SipLog
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.framing import StreamFramer, TlsHello
-from sipcore.streams import AT_ONCE, Connections
-from sipcore.udp_socket import Address, CannotListen
+from sipcore.streams import Connections
+from sipcore.tcp_listener import TcpListener, connections_allowed
+from sipcore.udp_socket import Address
 
 ACCEPT = 64
 """Connections taken at one wake-up."""
 
 READ = 16_384
 """Bytes read from one connection at one wake-up, so that a fast one does not hold up the others."""
-
-BACKLOG = 1024
-KERNEL_BUFFER = 128 * 1024
-"""Bytes the kernel may hold of one connection, each way."""
 
 OUTPUT_REGISTERED, OUTPUT_STRANGER = 256 * 1024, 64 * 1024
 """Bytes that wait for a connection that does not read; one more and it is closed."""
@@ -47,46 +42,7 @@ KEPT_IN_ALL = 32 * 1024 * 1024
 
 KEPT_SMALL = 4096
 
-SPARE_FILES = 256
-"""File descriptors left for the database, the log and the media."""
-
-# Seconds: a phone that vanished without a word is found after two to three minutes, and home routers keep their entry.
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 120, 15, 4
-USER_TIMEOUT = 30_000  # milliseconds that sent bytes may stay unacknowledged
-
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class TcpListener:
-    """A listening socket."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.ipv6 = ":" in host
-        family = socket.AF_INET6 if self.ipv6 else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        try:
-            # What is set here holds for every connection accepted from it.
-            options = [
-                (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1),
-                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-                (socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER),
-                (socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER),
-                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL),
-                (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT),
-                (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT),
-            ]
-            if self.ipv6:
-                options.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1))
-            for level, name, value in options:
-                self.socket.setsockopt(level, name, value)
-            self.socket.bind((host, port))
-            self.socket.listen(BACKLOG)
-        except OSError as error:
-            self.socket.close()
-            raise CannotListen("TCP", (host, port), error.errno or 0) from error
-        self.host, self.port = self.socket.getsockname()[:2]
 
 
 class TcpConnection:
@@ -134,7 +90,7 @@ class TcpSockets:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._peers.at_once = min(AT_ONCE, max(64, _files() - SPARE_FILES))
+        self._peers.at_once = connections_allowed()
         for listener in self._listeners:
             loop.add_reader(listener.socket, self._accept, listener)
 
@@ -323,14 +279,3 @@ class TcpSockets:
     def _require_loop(self) -> asyncio.AbstractEventLoop:
         assert self._loop is not None, "start() was not called"
         return self._loop
-
-
-def _files() -> int:
-    """How many file descriptors we may have: as many as the system lets us ask for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = AT_ONCE + SPARE_FILES if hard == resource.RLIM_INFINITY else min(hard, AT_ONCE + SPARE_FILES)
-    if soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    return soft

@@ -1,7 +1,5 @@
-"""One UDP socket. With ``tcp_socket`` and ``server`` one of the three files of the engine that have SIP sockets.
-
-An answer leaves by the address its request came to, also from a wildcard socket, because a NAT drops what comes from
-elsewhere."""
+"""One UDP socket. An answer leaves by the address its request came to, also from a wildcard socket, because a NAT
+drops what comes from elsewhere."""
 
 from __future__ import annotations
 
