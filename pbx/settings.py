@@ -42,6 +42,7 @@ SIP_MAX_CALLS = environment.whole_number("SIP_MAX_CALLS", 500)
 SIP_MAX_CALLS_PER_EXTENSION = environment.whole_number("SIP_MAX_CALLS_PER_EXTENSION", 10)
 SIP_MAX_RINGING = environment.whole_number("SIP_MAX_RINGING", 200)
 SIP_DECLINE_STOPS_ALL = environment.yes_or_no("SIP_DECLINE_STOPS_ALL", False)
+SIP_BLF_REMOTE_PARTY = environment.yes_or_no("SIP_BLF_REMOTE_PARTY", False)
 RTP_PORTS = environment.text("RTP_PORTS", "10000-20000")
 RTP_WORKERS = environment.whole_number("RTP_WORKERS", 1)
 RTPENGINE_URLS = environment.words("RTPENGINE_URLS")
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
     "pbx",
     "pbx.system",
     "pbx.calls",
+    "pbx.subscriptions",
     "extensions",
     "sipcore",
 ]

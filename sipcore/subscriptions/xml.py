@@ -1,0 +1,21 @@
+"""Text inside XML: nothing that comes from a person or a phone can become markup, or a character XML 1.0 forbids."""
+
+from __future__ import annotations
+
+import re
+from xml.sax.saxutils import escape, quoteattr
+
+HEAD = '<?xml version="1.0" encoding="UTF-8"?>\r\n'
+
+# XML 1.0 production [2]: Char ::= #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF]
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text(value: str) -> str:
+    """Fit to stand between two tags."""
+    return escape(_FORBIDDEN.sub("\ufffd", value))
+
+
+def attribute(value: str) -> str:
+    """With its quotes."""
+    return quoteattr(_FORBIDDEN.sub("\ufffd", value))
