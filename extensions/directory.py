@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -22,6 +21,7 @@ from django.db import (
 from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Lower
 
+from extensions.binding_table import COLUMNS, TIMES, upsert
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
 from sipcore.calls.ports import Party
@@ -34,10 +34,6 @@ R = TypeVar("R")
 READ_AT_ONCE = 400
 """Names in one IN list: SQLite's limit is 999 parameters."""
 
-_TIMES = ("registered_at", "refreshed_at", "expires_at", "unreachable_since")
-_ENGINE_FIELDS = [field.name for field in fields(Binding)]
-_COLUMNS = ["extension_id" if name == "account_id" else name for name in _ENGINE_FIELDS]
-_UPDATED = [name for name in _COLUMNS if name not in ("extension_id", "key")]
 
 
 @contextmanager
@@ -120,7 +116,7 @@ class DjangoDirectory:
             party = parties[row[0]] = found[wanted[row[6]]] = Party(*row[:6])
             party.display_name = clean_text(party.display_name, 80)
         living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
-        for row in living.values_list(*_COLUMNS):
+        for row in living.values_list(*COLUMNS):
             binding = _from_row(row)
             parties[binding.account_id].bindings.append(binding)
         return found
@@ -146,7 +142,7 @@ class DjangoDirectory:
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         found: dict[int, list[Binding]] = {}
         for ids in _slices(account_ids):
-            for row in BindingRow.objects.filter(extension_id__in=ids).order_by().values_list(*_COLUMNS):
+            for row in BindingRow.objects.filter(extension_id__in=ids).order_by().values_list(*COLUMNS):
                 found.setdefault(row[0], []).append(_from_row(row))
         return found
 
@@ -155,17 +151,12 @@ class DjangoDirectory:
         for account_id, key in removed:
             BindingRow.objects.filter(extension_id=account_id, key=key).delete()
         if changed:
-            BindingRow.objects.bulk_create(
-                [_to_row(binding) for binding in changed],
-                update_conflicts=True,
-                unique_fields=["extension", "key"],
-                update_fields=_UPDATED,
-            )
+            upsert(changed)
 
     @_unit_of_work
     def living(self, node: str, now: float) -> Iterable[Binding]:
         rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by()
-        return [_from_row(row) for row in rows.values_list(*_COLUMNS).iterator(2000)]
+        return [_from_row(row) for row in rows.values_list(*COLUMNS).iterator(2000)]
 
     @_unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
@@ -220,17 +211,8 @@ def _from_row(row: tuple) -> Binding:
     binding = Binding(*row)
     if binding.q is not None:
         binding.q = float(binding.q)
-    for name in _TIMES:
+    for name in TIMES:
         value = getattr(binding, name)
         if value is not None:
             setattr(binding, name, value.timestamp())
     return binding
-
-
-def _to_row(binding: Binding) -> BindingRow:
-    values = {name: getattr(binding, name) for name in _ENGINE_FIELDS}
-    values["extension_id"] = values.pop("account_id")
-    for name in _TIMES:
-        if values[name] is not None:
-            values[name] = _moment(values[name])
-    return BindingRow(**values)
