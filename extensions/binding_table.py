@@ -1,8 +1,8 @@
 """The one statement that writes a batch of bindings: an upsert of many rows through Django's own connection.
 
 ``bulk_create(update_conflicts=True)`` does the same at many times the cost (measured on one machine: 190-230 us a row
-against 20-40): it builds a model and an expression for each of two dozen values a row. The columns are still those of the model, so a migration and this
-file cannot drift apart unseen: a test writes and reads back every field."""
+against 20-40): it builds a model and an expression for each of two dozen values a row. The columns are still those of
+the model, so a migration and this file cannot drift apart unseen: a test writes and reads back every field."""
 
 from __future__ import annotations
 
