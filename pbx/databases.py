@@ -44,6 +44,7 @@ def _sqlite(settings: dict) -> dict:
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         **settings.get("OPTIONS", {}),
     }
+    settings["CONN_MAX_AGE"] = None  # opening the file anew for each batch of registrations cost more than the batch
     return settings
 
 
