@@ -5,7 +5,7 @@ is brought back into the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from sipcore import systemd
@@ -15,6 +15,7 @@ from sipcore.core import Core
 from sipcore.log import SipLog
 from sipcore.ports import Binding, BindingId, Directory
 from sipcore.store import Store
+from sipcore.subscriptions.subscriptions import Subscriptions
 
 BEAT_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
@@ -53,6 +54,7 @@ class Chores:
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
         self._lost: dict[BindingId, str] = {}
+        self.subscriptions: Subscriptions | None = None
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
@@ -63,6 +65,8 @@ class Chores:
 
         self._store.call(self._close_orphans)
         self._chore("load", load)
+        if self.subscriptions is not None:
+            self.subscriptions.load()
 
     def every_second(self) -> None:
         now = self._clock.now()
@@ -79,6 +83,8 @@ class Chores:
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)
         self._compare()
+        if self.subscriptions is not None:
+            self.subscriptions.every_second()
 
     def _close_orphans(self) -> None:
         closed = self._calls.close_orphans(self._core.settings.node, self._clock.wall())
@@ -129,6 +135,8 @@ class Chores:
         if moved:
             self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
             self._store.call(lambda: self._directory.shift_times(moved))
+            if self.subscriptions is not None:
+                self.subscriptions.clock_set(moved)
 
     def _tell_reachable(self) -> None:
         keepalive = self._core.keepalive
@@ -148,6 +156,7 @@ class Chores:
                 self._directory.mark_reachable(revived, None)
             if died:
                 self._directory.mark_reachable(died, since)
+            self._tell_watchers({*revived, *died})
 
         self._chore("reachable", mark)
 
@@ -158,7 +167,18 @@ class Chores:
             return
         lost, self._lost = self._lost, {}
         since = self._clock.wall()
-        self._chore("lost", lambda: self._directory.end_connections(lost, since))
+
+        def end() -> None:
+            self._directory.end_connections(lost, since)
+            self._tell_watchers(lost)
+
+        self._chore("lost", end)
+
+    def _tell_watchers(self, ids: Iterable[BindingId]) -> None:
+        """Presence follows what is stored; called in the store's thread."""
+        accounts = {id.account_id for id in ids}
+        if self.subscriptions is not None:
+            self._in_loop(partial(self.subscriptions.accounts_changed, accounts))
 
     def _compare(self) -> None:
         ids = self._core.keepalive.slice(COMPARE_SHARE)
@@ -175,6 +195,8 @@ class Chores:
     def _forget(self, gone: set[BindingId]) -> None:
         for id in gone:
             self._core.keepalive.forget(id)
+        if self.subscriptions is not None:
+            self.subscriptions.accounts_changed({id.account_id for id in gone})
 
     def _sweep(self) -> None:
         swept = self._directory.sweep(self._clock.wall() - KEEP_ENDED_SECONDS, SWEEP_ROWS)

@@ -262,6 +262,7 @@ class Core:
                 if self.calls is not None:
                     for binding, before in decision.moved:
                         self.calls.moved(binding, before)
+                    self.calls.registered(job.asked.number, decision.current)
                 response = self._registered(request, job.asked.flow, decision)
                 self.endpoint.respond(job.transaction, response, now)
             case Refused(status, cause, min_expires):

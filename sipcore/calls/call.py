@@ -439,6 +439,7 @@ class Call:
             if self.board.call_of.get(leg) is self:
                 del self.board.call_of[leg]
         self.board.calls.pop(self.id, None)
+        self.board.call_changed(self)
         now = self.board.wall()
         await self._note_media()
         await self.board.media.delete(self.id)
@@ -478,6 +479,7 @@ class Call:
     def changed(self) -> None:
         """The record has news."""
         self.board.records.changed(self.row)
+        self.board.call_changed(self)
 
 
 def is_on_hold(leg: Leg) -> bool:

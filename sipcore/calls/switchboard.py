@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipcore.authentication import Authenticator, Challenge, prove
 from sipcore.calls import bridge, transfer
@@ -35,6 +35,10 @@ from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction
 from sipcore.registrar import Cause, Refused
 from sipcore.store import Store
+
+if TYPE_CHECKING:
+    from sipcore.subscriptions.subscription import Subscription
+    from sipcore.subscriptions.subscriptions import Subscriptions
 
 ECHO = "*43"
 SUPPORTED = frozenset({"timer", "100rel"})
@@ -90,6 +94,7 @@ class Switchboard:
         self.calls: dict[str, Call] = {}
         self.call_of: dict[Leg, Call] = {}
         self.draining = False
+        self.subscriptions: Subscriptions | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
         self._directory, self._parties, self._store = directory, parties, store
         self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
@@ -228,7 +233,11 @@ class Switchboard:
                 leg.acknowledged(request)
             return
         if leg is None or not known:
-            self._reply(request, flow, 481)
+            watching = self.subscriptions.find(request) if self.subscriptions is not None else None
+            if watching is not None and request.method == "SUBSCRIBE":
+                self._on_subscription(watching, request, flow, now)
+            else:
+                self._reply(request, flow, 481)
             return
         if flow.remote[0] == leg.flow.remote[0]:
             if flow != leg.flow:
@@ -239,6 +248,34 @@ class Switchboard:
         if judged is not None:
             transaction = self._endpoint.accept(request, flow, now)
             self.run(self._prove_move(leg, request, flow, transaction, judged))
+
+    def _on_subscription(self, watching: Subscription, request: Request, flow: Flow, now: float) -> None:
+        """A SUBSCRIBE within its dialog; from elsewhere its sender has to prove who it is, as for a call."""
+        if flow.remote[0] == watching.flow.remote[0]:
+            self._resubscribe(request, flow, self._endpoint.accept(request, flow, now))
+            return
+        judged = self._judge(request, flow)
+        if judged is not None:
+            transaction = self._endpoint.accept(request, flow, now)
+            self.run(self._prove_subscription(watching, request, flow, transaction, judged))
+
+    async def _prove_subscription(
+        self,
+        watching: Subscription,
+        request: Request,
+        flow: Flow,
+        transaction: ServerTransaction,
+        credentials: Credentials,
+    ) -> None:
+        account = await self._proven(request, flow, transaction, credentials)
+        if account is not None and account.id == watching.subscriber_id:
+            self._resubscribe(request, flow, transaction)
+        elif account is not None:
+            self.respond(transaction, make_response(request, 403))
+
+    def _resubscribe(self, request: Request, flow: Flow, transaction: ServerTransaction) -> None:
+        if self.subscriptions is None or not self.subscriptions.on_in_dialog(request, flow, transaction):
+            self.respond(transaction, make_response(request, 481))
 
     async def _prove_move(
         self, leg: Leg, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
@@ -371,6 +408,8 @@ class Switchboard:
                 await self._call(request, flow, transaction, party)
             elif request.method == "MESSAGE":
                 await deliver_message(self, request, transaction, party)
+            elif request.method == "SUBSCRIBE" and self.subscriptions is not None:
+                await self.subscriptions.on_subscribe(request, flow, transaction, party)
             else:
                 headers = [("Allow", ALLOW)]
                 self.respond(transaction, make_response(request, 405, headers=headers))
@@ -449,6 +488,19 @@ class Switchboard:
                 leg.binding == BindingId(binding.account_id, binding.key) or leg.flow.remote == before
             ):
                 leg.flow = flow
+        if self.subscriptions is not None:
+            self.subscriptions.moved(binding, before)
+
+    def registered(self, number: str, bindings: list[Binding]) -> None:
+        """A phone of this extension has registered, refreshed its registration or signed off; these are left."""
+        if self.subscriptions is not None:
+            self.subscriptions.registered(number, bindings)
+
+    def call_changed(self, call: Call) -> None:
+        """Those who watch its extensions may have to be told."""
+        if self.subscriptions is not None:
+            numbers = {leg.number for leg in call.legs} | {row.number for row in call.row.legs}
+            self.subscriptions.calls_changed(numbers)
 
     def hang_up(self, uniqueid: str, cause: str, by: str) -> bool:
         """End one call from outside; False when there is none of this name."""
@@ -467,6 +519,8 @@ class Switchboard:
     async def stop(self, seconds: float) -> None:
         """End every call, tell the phones, and close the records."""
         self.draining = True
+        if self.subscriptions is not None:
+            self.subscriptions.stop()
         for call in list(self.calls.values()):
             call.hang_up("pbx_stopped", "pbx")
         if self._tasks:

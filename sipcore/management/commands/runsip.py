@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from extensions.directory import DjangoDirectory
 from pbx.calls.store import DjangoCallStore
+from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
@@ -41,6 +42,9 @@ from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
 from sipcore.server import Server
 from sipcore.store import Store
+from sipcore.subscriptions.exchange import SubscriptionSettings
+from sipcore.subscriptions.packages import Limits
+from sipcore.subscriptions.subscriptions import Subscriptions
 from sipcore.udp_socket import Address, CannotListen
 
 PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
@@ -189,6 +193,20 @@ class SipServerProcess:
             log,
             self.server.pump_soon,
             core.say_refused,
+        )
+        self._board.subscriptions = chores.subscriptions = Subscriptions(
+            SubscriptionSettings(
+                node=node,
+                worker=worker,
+                limits=Limits(policy.min_expires, policy.max_expires, policy.default_expires),
+                remote_party=settings.SIP_BLF_REMOTE_PARTY,
+                on_the_phone=_("On the phone"),
+            ),
+            self._board,
+            self._store,
+            DjangoSubscriptionStore(),
+            clock,
+            lambda seconds, function: asyncio.get_running_loop().call_later(seconds, function),
         )
 
     async def run(self) -> None:
