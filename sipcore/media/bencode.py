@@ -11,8 +11,8 @@ MAX_BYTES = 65_535
 
 MAX_DEPTH = 16
 
-Encodable = Union[bytes, str, int, Sequence["Encodable"], Mapping[str, "Encodable"]]
-Decoded = Union[bytes, int, list["Decoded"], dict[str, "Decoded"]]
+Encodable = Union[bytes, str, int, Sequence["Encodable"], Mapping[str, "Encodable"]]  # noqa: UP007 - recursive
+Decoded = Union[bytes, int, list["Decoded"], dict[str, "Decoded"]]  # noqa: UP007 - recursive
 
 
 class BencodeError(ValueError):

@@ -73,11 +73,9 @@ def read_call_media(call_id: str, reply: Mapping[str, Decoded]) -> CallMedia:
         tag = _text(party.get("tag")) if "tag" in party else name
         for media in map(_table, _list(party.get("medias"))):
             streams = [_table(stream) for stream in _list(media.get("streams"))]
-            rtp, rtcp = (_stream(streams[number], ssrcs) if number < len(streams) else StreamFigures() for number in (0, 1))
+            rtp, rtcp = (_stream(stream, ssrcs) for stream in [*streams, {}, {}][:2])
             branch = _text(media.get("via-branch", party.get("via-branch")))
-            medias.append(
-                MediaFigures(tag, branch, _number(media.get("index")), _text(media.get("type")), rtp, rtcp)
-            )
+            medias.append(MediaFigures(tag, branch, _number(media.get("index")), _text(media.get("type")), rtp, rtcp))
     created = _number(reply.get("created")) + _number(reply.get("created_us")) / 1e6
     return CallMedia(call_id, created, tuple(medias))
 

@@ -80,6 +80,18 @@ def ip_family(address: str) -> str:
     return f"IP{ipaddress.ip_address(address.partition('%')[0]).version}"
 
 
+def parse_url(url: str) -> tuple[str, int]:
+    """``udp:host:port`` as Kamailio writes it, ``udp://host:port``, ``host:port``, ``[::1]:port``.
+
+    Raises ValueError."""
+    rest = url.strip().removeprefix("udp:").removeprefix("//").rstrip("/")
+    host, colon, port = rest.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise ValueError("not the address of a media engine: udp:host:port is wanted")
+    return host, int(port)
+
+
 class Learning(Enum):
     """How rtpengine finds out where a phone's media comes from; our relay has one rule for all and ignores it."""
 

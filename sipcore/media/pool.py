@@ -33,25 +33,13 @@ FORGET_AFTER = 24 * 3600.0  # seconds after which a call that nobody deleted is 
 
 NOWHERE = Path()
 
-Address = tuple[str, int]
-
-
-def parse_url(url: str) -> Address:
-    """``udp:host:port`` as Kamailio writes it, ``udp://host:port``, ``host:port``, ``[::1]:port``. Raises ValueError."""
-    rest = url.strip().removeprefix("udp:").removeprefix("//").rstrip("/")
-    host, colon, port = rest.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
-        raise ValueError("not the address of a media engine: udp:host:port is wanted")
-    return host, int(port)
-
 
 @dataclass(slots=True, eq=False)
 class Member:
     """One engine. ``alive`` is what the pings say."""
 
     url: str
-    address: Address
+    address: tuple[str, int]
     alive: bool = False
     calls: int = 0
     socket: socket.socket | None = None
@@ -91,7 +79,7 @@ class NgPool:
         self._numbers = itertools.count(1)
         self._pinger: asyncio.Task[None] | None = None
         for url in urls:
-            self._members[url] = Member(url, parse_url(url))
+            self._members[url] = Member(url, ng.parse_url(url))
 
     async def __aenter__(self) -> NgPool:
         await self.start()
@@ -121,7 +109,7 @@ class NgPool:
 
     def set_members(self, urls: Iterable[str]) -> None:
         """Other members from now on; calls of those that are no longer named are ``lost``."""
-        wanted = {url: parse_url(url) for url in urls}
+        wanted = {url: ng.parse_url(url) for url in urls}
         for url in [url for url in self._members if url not in wanted]:
             member = self._members.pop(url)
             self._hang_up(member)
@@ -221,7 +209,8 @@ class NgPool:
     async def calls_of(self, url: str, limit: int = 1000) -> list[str]:
         """Call-IDs that a member has, at most ``limit``: whoever's they are."""
         calls = (await self._request(self._members[url], {"command": "list", "limit": limit})).get("calls")
-        return [one.decode("utf-8", "replace") for one in calls if isinstance(one, bytes)] if isinstance(calls, list) else []
+        found = calls if isinstance(calls, list) else []
+        return [one.decode("utf-8", "replace") for one in found if isinstance(one, bytes)]
 
     async def ping(self, url: str) -> bool:
         """Whether that member answers now."""
@@ -280,7 +269,7 @@ class NgPool:
 
     async def _ping(self, member: Member) -> None:
         try:
-            reply = await self._request(member, {"command": "ping"}, timeout=PING_TIMEOUT)
+            reply = await self._request(member, {"command": "ping"}, seconds=PING_TIMEOUT)
             instance = ng.text(reply, "instance") or await self._life(member)
         except (MediaUnavailable, MediaRefused, ng.BadMessage):
             if self._members.get(member.url) is member:
@@ -301,18 +290,18 @@ class NgPool:
         if not member.instance or not established:
             return "1"
         try:
-            await self._request(member, {"command": "query", "call-id": established[-1]}, timeout=PING_TIMEOUT)
+            await self._request(member, {"command": "query", "call-id": established[-1]}, seconds=PING_TIMEOUT)
         except MediaRefused:
             if established[-1] not in self._calls:
                 return member.instance  # deleted meanwhile
-            others = await self._request(member, {"command": "list", "limit": 1}, timeout=PING_TIMEOUT)
+            others = await self._request(member, {"command": "list", "limit": 1}, seconds=PING_TIMEOUT)
             return str(int(member.instance) + 1) if not others.get("calls") else member.instance
         return member.instance
 
     # Datagrams
 
     async def _request(
-        self, member: Member, message: Mapping[str, Encodable], *, timeout: float | None = None
+        self, member: Member, message: Mapping[str, Encodable], *, seconds: float | None = None
     ) -> dict[str, Decoded]:
         loop = asyncio.get_running_loop()
         cookie = f"{self._prefix}_{next(self._numbers)}".encode()
@@ -321,7 +310,7 @@ class NgPool:
             await self._connect(member)
         future: asyncio.Future[ng.Message] = loop.create_future()
         member.waiting[cookie] = future
-        deadline = loop.time() + (self._timeout if timeout is None else timeout)
+        deadline = loop.time() + (self._timeout if seconds is None else seconds)
         pauses = iter(REPEATS)
         try:
             while True:

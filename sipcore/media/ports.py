@@ -64,8 +64,10 @@ class Ports:
 
 
 def open_socket(address: str, port: int, *, beside: socket.socket | None = None) -> socket.socket:
-    """A non-blocking UDP socket with the mark of voice. ``beside``: share its port for the moment of binding, to be
-    connected at once: the kernel then gives it what its peer sends, and the other socket all the rest. Raises OSError."""
+    """A non-blocking UDP socket with the mark of voice. Raises OSError.
+
+    ``beside``: share the port of that socket, for the moment of binding, to be connected at once: the kernel then
+    gives it what its peer sends, and the other socket all the rest."""
     ipv6 = ":" in address
     opened = socket.socket(
         socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC

@@ -36,7 +36,8 @@ class Place:
     rejected: bool  # port 0
     rtp: Address | None  # where it wants to receive; None: nowhere (0.0.0.0), or a name
     rtcp: Address | None
-    listens: bool  # it wants media (RFC 3264 8.4: not sendonly, inactive or 0.0.0.0)
+    zero: bool  # 0.0.0.0: the hold of old phones (RFC 3264 8.4)
+    listens: bool  # it wants media: not sendonly, inactive or 0.0.0.0
     rates: dict[int, int]  # hertz of each payload type
 
     @property
@@ -117,6 +118,7 @@ def _place(session: Session, media: Media) -> Place:
         rejected=media.rejected,
         rtp=rtp,
         rtcp=rtcp,
+        zero=not listening,
         listens=listening and session.direction_of(media) in ("sendrecv", "recvonly"),
         rates={codec.payload: codec.rate for codec in media.codecs},
     )

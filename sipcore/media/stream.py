@@ -45,6 +45,7 @@ class Loop(Protocol):
     def watch(self, opened: socket.socket, stream: Stream, *, connected: bool) -> None: ...
     def forget(self, opened: socket.socket) -> None: ...
     def is_own(self, address: Address) -> bool: ...
+    def add_own(self, *addresses: str) -> None: ...
 
 
 class Stream:
@@ -84,6 +85,7 @@ class Stream:
         "ssrc",
         "transit",
         "trusted",
+        "untouchable",
     )
 
     def __init__(self, loop: Loop, cold: socket.socket, address: str, port: int, sibling: Stream | None = None) -> None:
@@ -95,6 +97,7 @@ class Stream:
         self.sibling = sibling  # the RTP stream of this RTCP stream
         self.rtcp = sibling is not None
         self.plain = False
+        self.untouchable = False  # SRTP: not a bit may be changed
         self.sink: Stream | None = None  # where packets that arrive here go
         self.feeder: Stream | None = None  # whose packets go here
         self.held = False  # the phone does not want to hear anything now
@@ -164,7 +167,7 @@ class Stream:
     def _reflect(self, packet: bytes | bytearray | memoryview) -> None:
         """Back to the phone, as from another source: one's own SSRC would look like a loop (RFC 3550 8.2). What is
         encrypted stays as it is, since the SSRC is part of what is signed."""
-        if not self.plain:
+        if not self.untouchable and not self.plain:
             packet = bytearray(packet)
             packet[8] ^= 0xFF
         self.send(packet)

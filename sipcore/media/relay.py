@@ -1,0 +1,277 @@
+"""The relay process: one epoll loop over the sockets of all calls, and the ``ng`` socket that commands it.
+
+    python -m sipcore.media.relay --address 192.0.2.7 --ports 10000-20000 --ng 127.0.0.1:0
+
+Says ``ng udp:127.0.0.1:NNNNN`` on its standard output when it is ready, and ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import resource
+import secrets
+import select
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from . import ng
+from .bencode import Encodable
+from .calls import Calls
+from .errors import MediaError
+from .ports import QUARANTINE, Ports, SockAddress, plain_address
+from .stream import HEAD, VERSION_AND_TYPE, Address, Stream, deliver
+
+EVENTS = 512
+LARGEST = 65_536
+BUSY = 1500
+"""Packets a second above which packets are collected for a millisecond: fewer wake-ups, a third less processor time."""
+
+COLLECT = 0.001  # seconds
+COOKIES = 5000  # answers kept for retransmissions
+COOKIE_LIFE = 30.0  # seconds
+IDLE_CALL = 3600.0  # seconds without packet or command after which a call was forgotten by the PBX
+FILES = 65_536
+PR_SET_PDEATHSIG = 1
+
+
+class Stop(Exception):
+    """SIGTERM or SIGINT."""
+
+
+class Relay:
+    """``address``: where ``ng`` is listened to. Raises OSError when that cannot be bound."""
+
+    def __init__(
+        self, address: Address, ports: Ports, advertised: dict[str, str], own_ports: range, idle: float = IDLE_CALL
+    ) -> None:
+        self.now = time.monotonic()
+        self._epoll = select.epoll()
+        self._hot: dict[int, tuple[socket.socket, Stream]] = {}
+        self._cold: dict[int, tuple[socket.socket, Stream]] = {}
+        self._own_addresses: set[str] = set()
+        self._own_ports = own_ports
+        self._instance = secrets.token_hex(8)
+        self._cookies: OrderedDict[tuple[SockAddress, bytes], tuple[float, bytes]] = OrderedDict()
+        self._idle = idle
+        self._ng = socket.socket(
+            socket.AF_INET6 if ":" in address[0] else socket.AF_INET,
+            socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+        )
+        self._ng.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024 * 1024)
+        self._ng.bind(address)
+        self._epoll.register(self._ng, select.EPOLLIN)
+        self.calls = Calls(self, ports, advertised)
+        self.url = f"udp:{address[0]}:{self._ng.getsockname()[1]}"
+
+    # For the streams
+
+    def watch(self, opened: socket.socket, stream: Stream, *, connected: bool) -> None:
+        (self._hot if connected else self._cold)[opened.fileno()] = (opened, stream)
+        self._epoll.register(opened, select.EPOLLIN)
+
+    def forget(self, opened: socket.socket) -> None:
+        """Before it is closed."""
+        number = opened.fileno()
+        if self._hot.pop(number, None) or self._cold.pop(number, None):
+            self._epoll.unregister(number)
+
+    def is_own(self, address: Address) -> bool:
+        return address[1] in self._own_ports and address[0] in self._own_addresses
+
+    def add_own(self, *addresses: str) -> None:
+        self._own_addresses.update(addresses)
+
+    # The loop
+
+    def run(self) -> None:
+        """Until :class:`Stop` is raised by a signal. The common packet, the next RTP packet of a known phone, is dealt
+        with here, without a call into Python code; all else in :class:`Stream`."""
+        poll, monotonic, sleep = self._epoll.poll, time.monotonic, time.sleep
+        hot = self._hot
+        buffer = bytearray(LARGEST)
+        view = memoryview(buffer)
+        unpack = HEAD.unpack_from
+        second, handled, busy = self.now, 0, False
+        while True:
+            if busy:
+                sleep(COLLECT)
+            events = poll(1.0, EVENTS)
+            self.now = now = monotonic()
+            handled += len(events)
+            for number, _ in events:
+                entry = hot.get(number)
+                if entry is None:
+                    self._other(number, buffer, view)
+                    continue
+                stream = entry[1]
+                try:
+                    size = entry[0].recv_into(buffer)
+                except OSError:  # an ICMP error of a packet we sent, or nothing there
+                    continue
+                head, sequence, timestamp, ssrc = unpack(buffer)
+                if head & VERSION_AND_TYPE == stream.head and ssrc == stream.ssrc and size >= 12:
+                    stream.packets += 1
+                    stream.bytes += size
+                    stream.last = now
+                    if sequence == (stream.sequence + 1) & 0xFFFF:
+                        stream.sequence = sequence
+                    else:
+                        stream.step(sequence)
+                    transit = now * stream.rate - timestamp
+                    change = transit - stream.transit
+                    stream.transit = transit
+                    if -8000 < change < 8000:  # else a pause, or the clock of the phone has jumped
+                        stream.jitter += (abs(change) - stream.jitter) * 0.0625
+                elif not stream.receive_hot(size, view):
+                    continue
+                out = stream.out
+                if out is not None:
+                    try:  # noqa: SIM105
+                        out(view[:size])
+                    except OSError:
+                        pass  # as in deliver(), without the price of a call
+            if now - second >= 1.0:
+                busy = handled > BUSY * (now - second)
+                second, handled = now, 0
+                self._each_second()
+
+    def _other(self, number: int, buffer: bytearray, view: memoryview) -> None:
+        """A datagram on a socket that hears everybody: a new or a strange phone, RTCP, or a command."""
+        entry = self._cold.get(number)
+        if entry is None:
+            if number == self._ng.fileno():
+                self._commands()
+            return
+        opened, stream = entry
+        try:
+            size, source = opened.recvfrom_into(buffer)
+        except OSError:
+            return
+        if stream.receive_cold(size, source, view) and stream.out is not None:
+            deliver(stream.out, view[:size])
+
+    def _each_second(self) -> None:
+        while self._cookies and next(iter(self._cookies.values()))[0] < self.now - COOKIE_LIFE:
+            self._cookies.popitem(last=False)
+        self.calls.forget_idle(self._idle)
+
+    # Commands
+
+    def _commands(self) -> None:
+        for _ in range(16):
+            try:
+                data, source = self._ng.recvfrom(LARGEST)
+            except OSError:
+                return
+            answer = self._answer(data, source)
+            if answer:
+                with contextlib.suppress(OSError):
+                    self._ng.sendto(answer, source)
+
+    def _answer(self, data: bytes, source: SockAddress) -> bytes:
+        try:
+            cookie, message = ng.unpack(data)
+        except ng.BadMessage as error:
+            return ng.pack(error.cookie, {"result": "error", "error-reason": error.reason}) if error.cookie else b""
+        key = (source, cookie)
+        known = self._cookies.get(key)
+        if known is not None:
+            return known[1]
+        try:
+            reply = self._execute(message)
+        except MediaError as error:
+            reply = {"result": "error", "error-reason": error.reason}
+        try:
+            answer = ng.pack(cookie, reply)
+        except ng.BadMessage as error:
+            answer = ng.pack(cookie, {"result": "error", "error-reason": error.reason})
+        self._cookies[key] = (self.now, answer)
+        if len(self._cookies) > COOKIES:
+            self._cookies.popitem(last=False)
+        return answer
+
+    def _execute(self, message: ng.Message) -> dict[str, Encodable]:
+        match message.get("command"):
+            case b"ping":
+                return {"result": "pong", "instance": self._instance}
+            case b"offer":
+                return {"result": "ok", **self.calls.offer(message, time.time())}
+            case b"answer":
+                return {"result": "ok", **self.calls.answer(message)}
+            case b"delete":
+                return {"result": "ok", **self.calls.delete(message)}
+            case b"query":
+                return {"result": "ok", **self.calls.query(message)}
+            case b"list":
+                limit = message.get("limit", 32)
+                count = limit if isinstance(limit, int) and limit >= 0 else 32
+                return {"result": "ok", "calls": list(self.calls.calls)[: min(count, 1000)]}
+        return {"result": "error", "error-reason": "Unrecognized command"}
+
+    def close(self) -> None:
+        self.calls.close()
+        self._epoll.close()
+        self._ng.close()
+
+
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGTERM when the process that started us ends. Raises SystemExit when it has ended already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if parent and os.getppid() != parent:
+        raise SystemExit(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until a signal. Status 2 for a wrong argument or an address that is taken."""
+    parser = argparse.ArgumentParser(prog="sipcore.media.relay", description="RTP relay with the ng protocol")
+    parser.add_argument("--address", action="append", default=[], help="address told to phones; one for each family")
+    parser.add_argument("--ports", default="10000-20000", help="first-last")
+    parser.add_argument("--ng", default="127.0.0.1:0", help="host:port of the control socket; port 0: any")
+    parser.add_argument("--quarantine", type=float, default=QUARANTINE, help="seconds a freed pair of ports rests")
+    parser.add_argument("--idle", type=float, default=IDLE_CALL, help="seconds after which a silent call is forgotten")
+    parser.add_argument("--parent", type=int, default=0, help="process id to end with")
+    chosen = parser.parse_args(arguments)
+    if chosen.parent:
+        end_with_parent(chosen.parent)
+    try:
+        first, last = (int(word) for word in chosen.ports.split("-"))
+        addresses = {f"IP{6 if ':' in one else 4}": one for one in map(plain_address, chosen.address or ["127.0.0.1"])}
+        host, colon, port = chosen.ng.rpartition(":")
+        address = (host.strip("[]"), 0) if port == "0" and colon else ng.parse_url(chosen.ng)
+        if not 0 < first < last < 65_536:
+            raise ValueError("ports must be first-last")
+    except ValueError as error:
+        parser.error(str(error))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, FILES) if hard > 0 else FILES, hard))
+    try:
+        ports = Ports(first, last, quarantine=chosen.quarantine)
+        relay = Relay(address, ports, addresses, range(first, last + 1), chosen.idle)
+    except OSError as error:
+        print(f"relay: {chosen.ng}: {error.strerror}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    print(f"ng {relay.url}", flush=True)
+    try:
+        relay.run()
+    except Stop:
+        relay.close()
+    return 0
+
+
+def _stop(*_: object) -> None:
+    raise Stop
+
+
+if __name__ == "__main__":
+    sys.exit(main())
