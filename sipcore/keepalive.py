@@ -7,7 +7,7 @@ whole interval after it was last heard, and those loaded at a start are dealt ov
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -35,6 +35,16 @@ class Watched:
     slot: int = 0
 
 
+@dataclass(slots=True)
+class Place:
+    """One remote address with all who live there: behind an edge proxy that is everybody, so that what happens at each
+    datagram must not cost a look at each of them."""
+
+    phones: dict[BindingId, Watched] = field(default_factory=dict)
+    dead: dict[BindingId, Watched] = field(default_factory=dict)
+    heard: float = 0.0
+
+
 class Ping(NamedTuple):
     watched: Watched
     serial: int
@@ -46,7 +56,7 @@ class KeepAlive:
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._by_id: dict[BindingId, Watched] = {}
-        self._by_remote: dict[tuple[str, int], dict[BindingId, Watched]] = {}
+        self._by_remote: dict[tuple[str, int], Place] = {}
         self._by_serial: dict[int, Watched] = {}
         self._wheel: dict[int, dict[BindingId, Watched]] = {}
         self._next_slot: int | None = None
@@ -63,7 +73,10 @@ class KeepAlive:
         self._serial += 1
         watched = Watched(id, contact, flow, ends, now, first, serial=self._serial)
         self._by_id[id] = watched
-        self._by_remote.setdefault(flow.remote, {})[id] = watched
+        place = self._by_remote.get(flow.remote)
+        if place is None:
+            place = self._by_remote[flow.remote] = Place()
+        place.phones[id] = watched
         self._by_serial[watched.serial] = watched
         self._place(watched)
 
@@ -73,17 +86,20 @@ class KeepAlive:
             return
         self._wheel.get(watched.slot, {}).pop(id, None)
         self._by_serial.pop(watched.serial, None)
-        there = self._by_remote[watched.flow.remote]
-        del there[id]
-        if not there:
+        place = self._by_remote[watched.flow.remote]
+        del place.phones[id]
+        place.dead.pop(id, None)
+        if not place.phones:
             del self._by_remote[watched.flow.remote]
 
     def heard(self, remote: tuple[str, int], now: float) -> None:
         """A datagram came from there: whoever lives there is alive, and its router remembers."""
-        there = self._by_remote.get(remote)
-        if there is not None:
-            for watched in there.values():
-                self._alive(watched, now)
+        place = self._by_remote.get(remote)
+        if place is None:
+            return
+        place.heard = now  # the living learn of it when their ping would be due
+        for watched in list(place.dead.values()):
+            self._alive(watched, now)
 
     def answered(self, serial: int, host: str, now: float) -> None:
         """A response to a ping, from ``host``. The port may have changed on the way: any port counts."""
@@ -104,6 +120,9 @@ class KeepAlive:
         self._next_slot = last + 1
         for slot in slots:
             for watched in list(self._wheel.pop(slot, {}).values()):
+                place = self._by_remote[watched.flow.remote]
+                if place.heard > watched.heard:
+                    self._alive(watched, place.heard)
                 if watched.ends <= now:
                     self.forget(watched.id)
                 elif watched.heard + self._interval > now + SLICE:
@@ -112,6 +131,7 @@ class KeepAlive:
                 else:
                     if watched.misses >= MISSES and not watched.dead:
                         watched.dead = True
+                        place.dead[watched.id] = watched
                         self.died.append(watched.id)
                     watched.misses += 1
                     watched.due = now + self._interval
@@ -139,6 +159,7 @@ class KeepAlive:
         watched.misses = 0
         if watched.dead:
             watched.dead = False
+            self._by_remote[watched.flow.remote].dead.pop(watched.id, None)
             self.revived.append(watched.id)
 
     def _place(self, watched: Watched) -> None:

@@ -77,6 +77,21 @@ class KeepAliveTests(TestCase):
         self.keepalive.heard(other.remote, 15.0)
         self.assertEqual(len(self.pings(0, 30)), 1)
 
+    def test_an_office_behind_one_proxy_is_heard_without_a_look_at_each_phone(self):
+        # One address for all of them: with a look at each, these datagrams would take minutes.
+        for number in range(2, 5000):
+            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", self.flow, 3600.0, 0.0, INTERVAL)
+        for step in range(20_000):
+            self.keepalive.heard(self.flow.remote, 15.0 + step / 10_000)
+        self.assertEqual(self.pings(0, 36), [])
+
+    def test_those_behind_one_address_die_and_revive_together(self):
+        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", self.flow, 3600.0, 0.0, INTERVAL)
+        self.pings(0, INTERVAL * 5)
+        self.assertEqual(set(self.keepalive.died), {ID, BindingId(2, "k")})
+        self.keepalive.heard(self.flow.remote, INTERVAL * 5)
+        self.assertEqual(set(self.keepalive.revived), {ID, BindingId(2, "k")})
+
     def test_the_comparison_reaches_everybody_in_turn(self):
         for number in range(2, 11):
             self.keepalive.watch(BindingId(number, "k"), "sip:x@y", flow(port=number), 3600.0, 0.0, INTERVAL)
