@@ -3,19 +3,31 @@ other leg, with the media engine in between, and the other's answer comes back."
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.message import Response
-from sipcore.protocol.transaction import ServerTransaction
+from sipcore.protocol.transaction import ServerTransaction, State
 
 if TYPE_CHECKING:
     from sipcore.calls.call import Call
 
 PASSED_ON = ("Content-Type", "Content-Disposition", "Info-Package", "Recv-Info")
 """Headers of an INFO or MESSAGE that go through; everything else is ours to say."""
+
+
+def begin(call: Call, leg: Leg, transaction: ServerTransaction, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work of a request within the dialog; when the call ends under it, the request gets its answer still."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if transaction.state in (State.TRYING, State.PROCEEDING):
+            leg.answer(transaction, 487 if transaction.request.method == "INVITE" else 481)
+
+    call.spawn(work).add_done_callback(ended)
 
 
 async def on_invite(call: Call, leg: Leg, invite: ServerTransaction) -> None:
@@ -96,7 +108,8 @@ def _refuse(call: Call, leg: Leg, other: Leg, invite: ServerTransaction, respons
         call.hang_up("session_expired")
         return
     headers = [(name, value) for name, value in response.headers if name in ("Retry-After", "Warning")]
-    leg.reject(response.status, response.reason, headers, invite=invite)
+    status = response.status if response.status not in (401, 407) else 480  # a password that is asked of us
+    leg.reject(status, response.reason if status == response.status else None, headers, invite=invite)
 
 
 async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
@@ -132,7 +145,7 @@ async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> Non
         leg.answer(transaction, 500, [("Retry-After", "2")])
         return
     if isinstance(answer, Response):
-        leg.answer(transaction, answer.status if answer.status not in (408, 481) else 500)
+        leg.answer(transaction, answer.status if answer.status not in (401, 407, 408, 481) else 500)
         return
     leg.sdp_from = offer
     leg.answer(transaction, 200, leg.timer.answer(request, leg.supported), answer)

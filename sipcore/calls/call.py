@@ -96,12 +96,13 @@ class Call:
     def role(self, leg: Leg | None) -> str:
         return "caller" if leg is self.caller else "callee" if leg is not None else "pbx"
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
         """Run beside the story; ended with the call."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self.board.task_ended)
+        return task
 
     def hang_up(self, cause: str, by: str = "pbx") -> None:
         """End it, whatever it is doing. The first reason counts."""
@@ -246,7 +247,28 @@ class Call:
             sdp = await self.board.media.offer(
                 self.id, caller.tag, caller.sdp_from, sender=caller.side, receiver=leg.side, branch=leg.tag
             )
-        outgoing = leg.call(
+        try:
+            response = await self._invite(attempt, binding, sdp)
+            if response.status == 422 and leg.timer.grow(response):
+                response = await self._invite(attempt, binding, sdp)
+        except SipError as error:  # a Contact that cannot be called is this device's own affair
+            response = Response(error.status or 400, error.reason, [])
+        attempt.row.code, attempt.row.ended_at = response.status, self.board.wall()
+        attempt.row.reason = response.reason
+        if response.status >= 300:
+            attempt.row.state = "failed"
+            outgoing = attempt.outgoing
+            sent = outgoing.transaction.sent or b"" if outgoing is not None else b""
+            if outgoing is not None and not outgoing.answered and leg.flow.transport == "UDP" and len(sent) > SAFE_DATAGRAM:
+                attempt.row.reason = "fragmented"
+            leg.end()
+            if sdp:
+                await self.board.media.delete(self.id, caller.tag, leg.tag)
+        return response
+
+    async def _invite(self, attempt: Attempt, binding: Binding, sdp: bytes) -> Response:
+        caller = self.caller
+        outgoing = attempt.outgoing = attempt.leg.call(
             _request_uri(binding.contact),
             caller.party,
             sdp,
@@ -254,20 +276,8 @@ class Call:
             self.board.forwarded(caller),
             binding.path,
         )
-        attempt.outgoing = outgoing
         outgoing.provisional = lambda response: self._progress(attempt, response)
-        response = await outgoing.final
-        attempt.row.code, attempt.row.ended_at = response.status, self.board.wall()
-        attempt.row.reason = response.reason
-        if response.status >= 300:
-            attempt.row.state = "failed"
-            sent = outgoing.transaction.sent or b""
-            if not outgoing.answered and leg.flow.transport == "UDP" and len(sent) > SAFE_DATAGRAM:
-                attempt.row.reason = "fragmented"
-            leg.end()
-            if sdp:
-                await self.board.media.delete(self.id, caller.tag, leg.tag)
-        return response
+        return await outgoing.answer()
 
     def _progress(self, attempt: Attempt, response: Response) -> None:
         """A 1xx of a device. With one device its early media is passed on; with several the caller hears ringing."""
@@ -336,7 +346,11 @@ class Call:
             raise
         self.row.answer, self.row.disposition = self.board.wall(), "ANSWERED"
         self.changed()
-        await self.reliable.settled()
+        await self.reliable.settled(self.over)
+        if self.over.done():
+            if not caller.sdp_from:
+                leg.ack(outgoing)
+            return
         self.spawn(self._confirm(sdp, None if caller.sdp_from else outgoing))
 
     async def _confirm(self, sdp: bytes, late: Outgoing | None) -> None:
@@ -352,18 +366,24 @@ class Call:
                 caller.sdp_from = sdp_of(ack)
                 callee.ack(late, answer)
         except AckLost:
+            if late is not None:
+                callee.ack(late)
             self.hang_up("ack_lost")
         except (MediaRefused, MediaUnavailable, SipError):
             if late is not None:
                 callee.ack(late)
             self.hang_up("codec_mismatch")
+        except asyncio.CancelledError:
+            if late is not None and callee.dialog is not None:
+                callee.ack(late)  # the call is over, and its 200 still wants this
+            raise
 
     async def _withdraw(self, attempt: Attempt, why: Iterable[tuple[str, str]]) -> None:
         """Take an INVITE back. A phone that answered in the same moment is hung up on."""
         outgoing, leg = attempt.outgoing, attempt.leg
         if outgoing is not None:
             outgoing.cancel(*why)
-            response = await outgoing.final
+            response = await outgoing.answer()
             if response.status < 300:
                 try:
                     leg.established(outgoing, response)
@@ -432,9 +452,11 @@ class Call:
             task.cancel()
         self.reliable.stop()
         for leg in self.legs:
-            if leg.invite is not None and leg.state is LegState.EARLY:
-                leg.reject(480)
-            elif leg.state is not LegState.ENDED and self.board.call_of.get(leg) is self:
+            if leg.invite is not None:
+                # Also a re-INVITE that comes to nothing now (RFC 3261 section 15.1.2).
+                over = leg.state is LegState.CONFIRMED or self.row.cause == "cancelled"
+                leg.reject(487 if over else 480)
+            if leg.state is not LegState.ENDED and self.board.call_of.get(leg) is self:
                 leg.bye(self._why())
             if self.board.call_of.get(leg) is self:
                 del self.board.call_of[leg]

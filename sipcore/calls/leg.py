@@ -5,9 +5,9 @@ A leg knows nothing of the other one. It has verbs: ring, accept, reject, invite
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from sipcore.calls.ports import Party, Side
 from sipcore.calls.requests import Outgoing
@@ -52,6 +52,7 @@ class Exchange(Protocol):
     def respond(self, transaction: ServerTransaction, response: Response) -> None: ...
     def enter(self, leg: Leg) -> None: ...
     def leave(self, leg: Leg) -> None: ...
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Leg:
@@ -82,7 +83,10 @@ class Leg:
         self.redirected = False
         self._session = int(self.tag[-12:], 16)
         self._origin = 0
+        self._first_seq = 0
         self._acks: dict[int, asyncio.Future[Request]] = {}
+        self._unconfirmed: asyncio.Future[Request] | None = None
+        """The ACK to the 2xx of the phone's first INVITE, until it has come."""
 
     # Where and who
 
@@ -142,23 +146,35 @@ class Leg:
         if self.dialog is not None:
             self.dialog.early = False
         self.state = LegState.CONFIRMED
-        loop = asyncio.get_running_loop()
-        number = request.cseq.number
-        acknowledged = self._acks[number] = loop.create_future()
+        acknowledged = asyncio.get_running_loop().create_future()
+        self._acks[request.cseq.number] = acknowledged
+        if not request.to.tag:
+            self._unconfirmed = acknowledged
         if self.invite is invite:
             self.invite = None
+        self.exchange.respond(invite, response)
+        # The repeating goes on when nobody waits here any more: a call that is over has to be confirmed all the same.
+        self.exchange.spawn(self._repeat(invite, response, acknowledged))
+        return await asyncio.shield(acknowledged)
+
+    async def _repeat(
+        self, invite: ServerTransaction, response: Response, acknowledged: asyncio.Future[Request]
+    ) -> None:
+        loop = asyncio.get_running_loop()
         interval, end = T1, loop.time() + ACK_SECONDS
         try:
-            while True:
+            while loop.time() < end - 0.001:
+                await asyncio.wait([acknowledged], timeout=min(interval, end - loop.time()))
+                if acknowledged.done():
+                    return
                 self.exchange.respond(invite, response)
-                try:
-                    return await asyncio.wait_for(asyncio.shield(acknowledged), min(interval, end - loop.time()))
-                except TimeoutError:
-                    interval = min(2 * interval, T2)
-                    if loop.time() >= end - 0.001:
-                        raise AckLost from None
+                interval = min(2 * interval, T2)
+            acknowledged.set_exception(AckLost())
+            acknowledged.exception()  # it may be that nobody waits
         finally:
-            del self._acks[number]
+            self._acks.pop(invite.request.cseq.number, None)
+            if self._unconfirmed is acknowledged:
+                self._unconfirmed = None
 
     def reject(
         self, status: int, reason: str | None = None, headers: Headers = (), invite: ServerTransaction | None = None
@@ -182,7 +198,8 @@ class Leg:
     # We call the phone
 
     def call(self, uri: str, caller: Party, sdp: bytes, max_forwards: int, headers: Headers, route: str) -> Outgoing:
-        """Send the first INVITE of this leg."""
+        """Send the first INVITE of this leg; once more after a 422."""
+        self._first_seq += 1
         name = f"{quote(caller.display_name)} " if caller.display_name else ""
         us = f"{name}<sip:{caller.number}@{self.exchange.domain}>"
         lines = [("Route", value) for value in split_list(route)] if route else []
@@ -191,7 +208,7 @@ class Leg:
             ("From", f"{us};tag={self.tag}"),
             ("To", f"<sip:{self.number}@{self.exchange.domain}>"),
             ("Call-ID", self.call_id),
-            ("CSeq", "1 INVITE"),
+            ("CSeq", f"{self._first_seq} INVITE"),
             ("Contact", self.contact),
             ("Allow", ALLOW),
             ("Supported", "timer"),
@@ -259,7 +276,7 @@ class Leg:
         self.offering = True
         try:
             outgoing = self.exchange.send(self.dialog.make_request("INVITE", lines, body), self.flow)
-            response = await outgoing.final
+            response = await outgoing.answer()
         finally:
             self.offering = False
         if response.status < 300:
@@ -274,7 +291,7 @@ class Leg:
     async def request(self, method: str, headers: Headers = (), body: bytes = b"") -> Response:
         """Any other request within the dialog; its final response, made up (408, 503) where none came."""
         assert self.dialog is not None
-        response = await self.exchange.send(self.dialog.make_request(method, headers, body), self.flow).final
+        response = await self.exchange.send(self.dialog.make_request(method, headers, body), self.flow).answer()
         self.dialog.receive_response(response)
         return response
 
@@ -298,8 +315,19 @@ class Leg:
         return response.status not in (408, 481, 503)
 
     def bye(self, headers: Headers = ()) -> None:
-        """Hang up. Without a dialog there is nobody to tell."""
+        """Hang up. Without a dialog there is nobody to tell. Before the ACK to its 2xx has come, a caller gets no BYE
+        (RFC 3261 section 15)."""
         if self.state is LegState.CONFIRMED and self.dialog is not None:
+            if self._unconfirmed is not None:
+                self.state = LegState.ENDED
+                self.exchange.spawn(self._bye_when_confirmed(self._unconfirmed, headers))
+                return
+            self.exchange.send(self.dialog.make_request("BYE", headers), self.flow)
+        self.end()
+
+    async def _bye_when_confirmed(self, acknowledged: asyncio.Future[Request], headers: Headers) -> None:
+        await asyncio.wait([acknowledged])
+        if not acknowledged.cancelled() and self.dialog is not None:  # else the phone has hung up itself
             self.exchange.send(self.dialog.make_request("BYE", headers), self.flow)
         self.end()
 

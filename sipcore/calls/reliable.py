@@ -53,10 +53,10 @@ class ReliableProvisional:
         waiting.set_result(None)
         return True
 
-    async def settled(self) -> None:
-        """Wait until nothing is unacknowledged: a 2xx comes after it (section 3)."""
+    async def settled(self, over: asyncio.Future[None]) -> None:
+        """Wait until nothing is unacknowledged: a 2xx comes after it (section 3). Or until the call is over."""
         if self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task, over], return_when=asyncio.FIRST_COMPLETED)
 
     def stop(self) -> None:
         if self._task is not None:

@@ -33,6 +33,10 @@ class Outgoing:
     def request(self) -> Request:
         return self.transaction.request
 
+    async def answer(self) -> Response:
+        """Wait for ``final``. Who stops waiting does not stop the request."""
+        return await asyncio.shield(self.final)
+
     def cancel(self, *headers: tuple[str, str]) -> None:
         """Take an INVITE back: at once, or as soon as a provisional response allows it (section 9.1)."""
         if self._cancelled is None and not self.final.done():

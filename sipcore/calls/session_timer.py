@@ -7,6 +7,7 @@ from sipcore.protocol.message import Request, Response
 
 DEFAULT_SECONDS = 1800
 MIN_SECONDS = 90
+MAX_SECONDS = 86_400
 
 
 class SessionTimer:
@@ -14,6 +15,7 @@ class SessionTimer:
 
     def __init__(self) -> None:
         self.seconds = DEFAULT_SECONDS
+        self.minimum = MIN_SECONDS
         self.ours = True
         self.known = False
         self.refreshes = 0
@@ -21,14 +23,22 @@ class SessionTimer:
 
     def offer(self) -> list[tuple[str, str]]:
         """For the first INVITE of ours: the phone may choose who refreshes."""
-        return [("Session-Expires", str(self.seconds)), ("Min-SE", str(MIN_SECONDS))]
+        return [("Session-Expires", str(self.seconds)), ("Min-SE", str(self.minimum))]
+
+    def grow(self, refusal: Response) -> bool:
+        """After a 422 to an INVITE of ours: whether it is worth asking again, for as long as the phone wants (7.4)."""
+        wanted = parse_number((refusal.get("Min-SE") or "").partition(";")[0].strip()) or 0
+        if wanted <= self.seconds:
+            return False
+        self.seconds = self.minimum = min(wanted, MAX_SECONDS)
+        return True
 
     def refresh(self) -> list[tuple[str, str]]:
         """For a re-INVITE or UPDATE of ours: nothing changes about who refreshes."""
         if not self.known:
             return []
         role = "uac" if self.ours else "uas"
-        return [("Session-Expires", f"{self.seconds};refresher={role}"), ("Min-SE", str(MIN_SECONDS))]
+        return [("Session-Expires", f"{self.seconds};refresher={role}"), ("Min-SE", str(self.minimum))]
 
     def too_small(self, request: Request) -> bool:
         """422: the phone supports timers and asks for less than we grant (section 9)."""

@@ -318,11 +318,11 @@ class Switchboard:
         elif leg.state is LegState.EARLY and method != "UPDATE":
             leg.answer(transaction, 491)
         elif method == "INVITE":
-            call.spawn(bridge.on_invite(call, leg, transaction))
+            bridge.begin(call, leg, transaction, bridge.on_invite(call, leg, transaction))
         elif method == "UPDATE":
-            call.spawn(bridge.on_update(call, leg, transaction))
+            bridge.begin(call, leg, transaction, bridge.on_update(call, leg, transaction))
         elif method in ("INFO", "MESSAGE"):
-            call.spawn(bridge.on_message(call, leg, transaction))
+            bridge.begin(call, leg, transaction, bridge.on_message(call, leg, transaction))
         elif method == "REFER":
             self.run(transfer.on_refer(call, leg, transaction))
         else:
