@@ -129,15 +129,14 @@ async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> Non
         leg.answer(transaction, 200, leg.timer.answer(request, leg.supported))
         return
     other = call.other(leg)
-    if other is None or leg.offering or other.offering or other.invite is not None:
+    if other is None or LegState.EARLY in (leg.state, other.state):
+        leg.answer(transaction, 500, [("Retry-After", "2")])  # the offer of the INVITE waits for its answer (5.2)
+        return
+    if leg.offering or other.offering or other.invite is not None:
         leg.answer(transaction, 491)
         return
     try:
-        if other.state is LegState.CONFIRMED and leg.state is LegState.CONFIRMED:
-            answer = await _exchange(call, leg, other, offer)
-        else:
-            leg.answer(transaction, 500, [("Retry-After", "2")])
-            return
+        answer = await _exchange(call, leg, other, offer)
     except MediaRefused:
         leg.answer(transaction, 488)
         return

@@ -136,6 +136,11 @@ class Call:
         finally:
             await self.wind_up()
 
+    async def refuse(self, failure: Failure) -> None:
+        """Nothing is tried; the record says why."""
+        self._fail(failure)
+        await self.wind_up()
+
     async def story(self) -> None:
         """The life of a call whose legs were joined by a transfer."""
         try:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sipcore.authentication import Authenticator, Challenge, prove
 from sipcore.calls import bridge, transfer
 from sipcore.calls.book import RecordBook
-from sipcore.calls.call import Call
-from sipcore.calls.leg import ALLOW, AckLost, Leg, LegState, sdp_of
+from sipcore.calls.call import TOO_MANY_CALLS, Call
+from sipcore.calls.leg import ALLOW, SDP, AckLost, Leg, LegState, sdp_of
 from sipcore.calls.messages import deliver_message
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable, Party, PartyDirectory
 from sipcore.calls.records import CallRow
@@ -335,6 +335,9 @@ class Switchboard:
         if not self.is_ours(request.request_uri.host, flow) and request.request_uri.host:
             self._reply(request, flow, 404)
             return
+        if self._endpoint.went_in_a_circle(request):
+            self._reply(request, flow, 482)
+            return
         judged = self._judge(request, flow)
         if judged is None:
             return
@@ -422,6 +425,8 @@ class Switchboard:
         """A new INVITE of a proven extension."""
         if self._beginning.pop(transaction, False):
             raise SipError(487, "Request Terminated")
+        if any(_is_twin(request, other.request) for other in self._inviting):
+            raise SipError(482, "Loop Detected")
         number = request.request_uri.canonical_user
         if (request.max_forwards if request.max_forwards is not None else 70) < 1:
             raise SipError(483, "Too Many Hops")
@@ -430,21 +435,27 @@ class Switchboard:
             retry = [("Retry-After", str(secrets.randbelow(10) + 2))]
             self.respond(transaction, make_response(request, 503, headers=retry))
             return
-        if self.is_full(party.account_id):
-            raise SipError(486, "Too Many Calls")
         leg = Leg(self, party, flow, call_id=request.call_id)
         if leg.timer.too_small(request):
             self.respond(transaction, make_response(request, 422, headers=[("Min-SE", "90")]))
             return
-        sdp_of(request)  # a body of another kind is refused before anything begins
+        try:
+            sdp_of(request)  # a body of another kind is refused before anything begins
+        except SipError as error:
+            self.respond(transaction, make_response(request, error.status, headers=[("Accept", SDP)]))
+            return
         leg.called_by(transaction)
+        full = self.is_full(party.account_id)
         call = Call(self, self.new_row(leg, number), leg)
         self.call_of[leg] = call
         self._inviting[transaction] = call
         self.log.info(f"Call {call.id}: {leg.number} calls {number[:40]}")
         call.changed()
         try:
-            await (self._echo(call) if number == ECHO else call.run(number))
+            if full:
+                await call.refuse(TOO_MANY_CALLS)
+            else:
+                await (self._echo(call) if number == ECHO else call.run(number))
         finally:
             self._inviting.pop(transaction, None)
             self.log.info(f"Call {call.id} ended: {call.row.disposition} {call.row.cause}")
@@ -528,3 +539,8 @@ class Switchboard:
 
     def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._endpoint.reply_statelessly(request, make_response(request, status, headers=list(headers)), flow)
+
+
+def _is_twin(one: Request, other: Request) -> bool:
+    """The same request on two ways (RFC 3261 section 8.2.2.2)."""
+    return one.call_id == other.call_id and one.cseq == other.cseq and one.from_.tag == other.from_.tag

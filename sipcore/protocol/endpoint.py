@@ -239,6 +239,10 @@ class Endpoint:
         """The INVITE that a CANCEL means (RFC 3261 9.2), None for a 481. Same branch, same sent-by, same source."""
         return self._servers.get(self._server_key(cancel, "INVITE", flow))
 
+    def went_in_a_circle(self, request: Request) -> bool:
+        """Whether a request of ours has come back (RFC 3261 16.3 step 4): one of its Via bears a branch we made."""
+        return any(self._branch_prefix in value for value in request.getall("Via"))
+
     def respond(self, transaction: ServerTransaction, response: Response, now: float) -> None:
         """Send a response within a transaction. One that no longer fits (a second final one) is not sent."""
         self._add_to_tag(transaction.request, response, transaction.flow)

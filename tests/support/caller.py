@@ -198,6 +198,7 @@ class Sent:
     body: bytes
     data: bytes
     branch: str
+    kind: str
 
     def get(self, name: str) -> str:
         return next((value for key, value in self.headers if key == name), "")
@@ -312,7 +313,7 @@ class Caller:
         text = f"{method} {uri} SIP/2.0\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines) + "\r\n"
         data = text.encode() + body
         self.wire.send(data, to or self.server)
-        return Sent(method, uri, [*headers], body, data, branch)
+        return Sent(method, uri, [*headers], body, data, branch, kind)
 
     def respond(self, request: Msg, status: int, reason: str = "", headers: Sequence[Header] = (), body: bytes = b"",
                 *, tag: str = "", kind: str = "application/sdp") -> None:
@@ -340,7 +341,7 @@ class Caller:
             challenge, username=self.number, password=self.password, method=sent.method, uri=sent.uri, nc=1
         )
         headers = [(n, f"{cseq} {sent.method}" if n == "CSeq" else v) for n, v in sent.headers if n != "Authorization"]
-        return self.send(sent.method, sent.uri, [*headers, ("Authorization", value)], sent.body)
+        return self.send(sent.method, sent.uri, [*headers, ("Authorization", value)], sent.body, kind=sent.kind)
 
     def ask(self, method: str, uri: str, headers: Sequence[Header], body: bytes = b"", *, kind: str = "text/plain",
             authenticate: bool = True, seconds: float = SECONDS) -> Msg:
@@ -370,7 +371,8 @@ class Caller:
             for message in list(self.inbox):
                 if message.status and message.branch == sent.branch and message.method == sent.method:
                     self.inbox.remove(message)
-                    if len(message.all("Via")) != 1 or f"received={self.host}" not in message.one("Via"):
+                    vias = [value for name, value in sent.headers if name == "Via"]
+                    if message.all("Via")[1:] != vias or f"received={self.host}" not in message.all("Via")[0]:
                         raise Fault(f"Via of an answer:\n{message}")
                     if message.status >= 200:
                         return message
