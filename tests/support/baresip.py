@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import wire
+from tests.support.listening import Ear
+from tests.support.network_namespaces import inside
 from tests.support.processes import PATIENCE, DeadlinePassed, Program, free_port, scratch_directory, wait_until
 from tests.support.programs import require_program
 
@@ -33,8 +35,12 @@ auplay_srate 8000
 ausrc_channels 1
 auplay_channels 1
 snd_path {directory}
+call_max_calls {calls}
 call_local_timeout 600
 """
+
+RECORDS_SECONDS = 240
+"""How long after its start calls may begin that are recorded."""
 
 
 class Baresip:
@@ -46,15 +52,17 @@ class Baresip:
     def __init__(
         self, server: tuple[str, int], number: str, password: str, *, domain: str | None = None, expires: int = 60,
         modules: tuple[str, ...] = (), plays: Path | None = None, address: str = "127.0.0.1",
-        namespace: str | None = None, options: str = "",
+        namespace: str | None = None, options: str = "", sip_port: int | None = None, calls_at_once: int = 4,
+        contacts: tuple[str, ...] = (),
     ) -> None:
         """``plays``: a WAV file of 8 kHz that it says all the time; then it also keeps what it hears, see
-        :meth:`heard`. ``options`` are appended to its account line."""
+        :meth:`heard`. ``options`` are appended to its account line. ``calls_at_once``: more are refused with 486.
+        ``contacts``: lines of its contacts file."""
         program = require_program("baresip", "baresip-core")
         self.number, self.expires, self.server, self.domain = number, expires, server, domain
         self.directory = scratch_directory("baresip")
         # It takes port N for UDP and TCP, and N+1 for TLS.
-        self.sip_port = free_port(span=2)
+        self.sip_port = sip_port or free_port(span=2)
         self.control_port = free_port()
         places = [Path("/usr/lib/baresip/modules"), *Path("/usr/lib").glob("*/baresip/modules")]
         (self.directory / "config").write_text(CONFIGURATION.format(
@@ -62,12 +70,15 @@ class Baresip:
             modules=next(place for place in places if place.is_dir()),
             more="\n".join(f"module_app {module}.so" for module in modules)
             + ("\nmodule aufile.so\nmodule sndfile.so" if plays else ""),
+            calls=calls_at_once,
             address=address, directory=self.directory,
             source=f"aufile,{plays}" if plays else "aubridge,nil",
         ))
         # The account is typed in below: events of before the control connection would be lost.
         (self.directory / "accounts").touch()
-        (self.directory / "contacts").touch()
+        (self.directory / "contacts").write_text("".join(f"{line}\n" for line in contacts))
+        if plays:
+            self._forbid_own_recordings()
         self.events: list[dict[str, Any]] = []
         self._said: list[dict[str, Any]] = []
         self._changed = threading.Condition()
@@ -85,6 +96,13 @@ class Baresip:
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
         self.type_new_password(password)
+
+    def _forbid_own_recordings(self) -> None:
+        """After a hold it begins no new recording of what it hears while it has one of what it says (audio.c of 1.0.0,
+        aufilt_setup), so it is made unable to open that one: a directory stands in the way of each second's file."""
+        for second in range(RECORDS_SECONDS):
+            stamp = time.strftime("%Y-%m-%d-%H-%M-%S", time.localtime(time.time() + second))
+            (self.directory / f"dump-{stamp}-enc.wav").mkdir()
 
     def account(self, password: str) -> str:
         """A line of baresip's accounts file."""
@@ -104,7 +122,7 @@ class Baresip:
     def _connect(self) -> socket.socket | None:
         if not self.program.running:
             raise DeadlinePassed(f"baresip ended with {self.program.process.returncode}")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), inside(self._namespace):
             return socket.create_connection(("127.0.0.1", self.control_port), 5)
         return None
 
@@ -137,6 +155,10 @@ class Baresip:
     def heard(self) -> list[Path]:
         """What it heard in each of its calls so far, in order: recordings of 8 kHz."""
         return sorted(self.directory.glob("*-dec.wav"))
+
+    @property
+    def ear(self) -> Ear:
+        return Ear(f"baresip {self.number}", self.heard)
 
     def wait_event(self, kind: str, seconds: float = PATIENCE, after: int = 0) -> dict[str, Any]:
         """The first event of a type, not counting the first ``after`` events of any type."""
@@ -178,6 +200,20 @@ class Baresip:
         with contextlib.suppress(OSError, DeadlinePassed):
             self.command("quit")
         return self.program.wait(PATIENCE)
+
+    # --- calls --------------------------------------------------------------------------------------------
+
+    def dial(self, number: str) -> int:
+        """Call a number; the mark for :meth:`wait_event`."""
+        mark = len(self.events)
+        self.command("dial", f"sip:{number}@{self.domain or f'{self.server[0]}:{self.server[1]}'}")
+        return mark
+
+    def answer_next(self, after: int = 0, seconds: float = PATIENCE) -> dict[str, Any]:
+        """Wait until it rings and take the call."""
+        rings = self.wait_event("CALL_INCOMING", seconds, after)
+        self.command("accept")
+        return rings
 
     # --- what was on the wire ----------------------------------------------------------------------------
 
