@@ -16,6 +16,9 @@ from sipcore.protocol.transaction import ServerTransaction, State
 if TYPE_CHECKING:
     from sipcore.calls.call import Call
 
+MOVE_SECONDS = 10.0
+"""How long a call whose media engine died waits for another one, or for the same to be back."""
+
 PASSED_ON = ("Content-Type", "Content-Disposition", "Info-Package", "Recv-Info")
 """Headers of an INFO or MESSAGE that go through; everything else is ours to say."""
 
@@ -186,14 +189,15 @@ async def join(media: Media, id: str, first: Leg, second: Leg) -> Response | Non
 
 async def move_media(call: Call) -> None:
     """The media engine of this call is gone: both phones are given new ports, from an engine that lives."""
-    callee = call.callee
-    if callee is None or {callee.state, call.caller.state} != {LegState.CONFIRMED}:
+    caller, callee, media = call.caller, call.callee, call.board.media
+    if callee is None or {callee.state, caller.state} != {LegState.CONFIRMED}:
         call.hang_up("media_timeout")
-        return
+    elif not await media.available(MOVE_SECONDS) or not await _joined(media, call.id, caller, callee):
+        call.hang_up("media_timeout")
+
+
+async def _joined(media: Media, id: str, first: Leg, second: Leg) -> bool:
     try:
-        refusal = await join(call.board.media, call.id, call.caller, callee)
+        return await join(media, id, first, second) is None
     except (MediaRefused, MediaUnavailable, SipError):
-        refusal = None
-        call.hang_up("media_timeout")
-    if refusal is not None:
-        call.hang_up("media_timeout")
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from sipcore.calls.ports import Heard, Side
@@ -30,6 +31,15 @@ class NgMedia:
 
     async def echo(self, call: str, tag: str, sdp: bytes, *, sender: Side) -> bytes:
         return await self._pool.echo(call, tag, tag + "e", sdp, path=_path(sender, sender))
+
+    async def available(self, seconds: float) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not self._pool.alive:
+            if loop.time() >= end:
+                return False
+            await asyncio.sleep(0.1)
+        return True
 
     async def delete(self, call: str, tag: str = "", branch: str = "") -> None:
         with contextlib.suppress(MediaError):

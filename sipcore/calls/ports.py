@@ -73,6 +73,9 @@ class Media(Protocol):
     async def echo(self, call: str, tag: str, sdp: bytes, *, sender: Side) -> bytes:
         """An answer after which the party hears itself."""
 
+    async def available(self, seconds: float) -> bool:
+        """Wait, at most so long, until an engine can take calls. Never raises."""
+
     async def delete(self, call: str, tag: str = "", branch: str = "") -> None:
         """Forget the call, or one branch of it. Never raises."""
 

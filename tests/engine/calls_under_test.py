@@ -156,6 +156,9 @@ class FakeMedia:
         else:
             self.open.pop(call, None)
 
+    async def available(self, seconds):
+        return True
+
     async def heard(self, call):
         return self.figures.get(call, [])
 

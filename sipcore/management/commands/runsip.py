@@ -38,6 +38,7 @@ from sipcore.clock import Clock
 from sipcore.core import Core, Settings
 from sipcore.log import Level, SipLog
 from sipcore.media.pool import NgPool
+from sipcore.media.processes import RelayFailed, RelayProcesses
 from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
 from sipcore.server import Server
@@ -54,7 +55,9 @@ SQLITE_BREATHER = 0.002
 
 
 class Command(BaseCommand):
-    help = _("Run the SIP server: phones register here.")
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Run the SIP server: phones register here.")
 
     def add_arguments(self, parser):
         parser.add_argument("--host", default=settings.SIP_HOST, help=_("address to listen on (SIP_HOST)"))
@@ -69,12 +72,17 @@ class Command(BaseCommand):
         log = SipLog(sys.stderr.fileno(), settings.LOG_FORMAT, Level.DEBUG if verbosity > 1 else Level.INFO)
         try:
             realm = self._realm()
+            rtp_ports(settings.RTP_PORTS)
             process = SipServerProcess(realm, domain or sip_domain(), log)
             process.server.open(self._addresses(host, port))
             connection.close()  # from here on only the store's thread talks to the database
             asyncio.run(process.run())
         except CannotListen as error:
             raise CommandError(self._why_not(error)) from None
+        except RelayFailed as error:
+            raise CommandError(
+                _("The media relay did not start: %(reason)s. Set other RTP_PORTS in .env.") % {"reason": error.reason}
+            ) from None
         finally:
             log.close()
 
@@ -213,6 +221,11 @@ class SipServerProcess:
         self._store.start()
         resolving = asyncio.create_task(self._advertised.keep_resolved())
         relays = None
+        if not settings.RTPENGINE_URLS:
+            # Started from here, the main thread: the relays end when it does, whatever ends it.
+            relays = self._own_relays()
+            self._pool.set_members(await relays.start())
+        relays = None
         await self._pool.start()
         try:
             await self.server.run()
@@ -224,6 +237,18 @@ class SipServerProcess:
                 await relays.stop()
             self._store.stop(1.0)
             self._log.info("Stopped")
+
+    def _own_relays(self) -> RelayProcesses:
+        relays = RelayProcesses(
+            workers=settings.RTP_WORKERS,
+            ports=rtp_ports(settings.RTP_PORTS),
+            addresses=[own_address()],
+            died=self._pool.died,
+            started=lambda url: self._board.run(self._pool.started(url)),
+            moved=lambda old, new: self._pool.set_members(new if url == old else url for url in relays.urls),
+            log=self._log.info,
+        )
+        return relays
 
     def _media_lost(self, url: str, call_ids: list[str]) -> None:
         self._log.warning(f"The media engine {url} lost {len(call_ids)} calls; they are moved")
@@ -252,6 +277,19 @@ class SipServerProcess:
         logging.getLogger("sipcore").error(
             "A batch failed", exc_info=(RuntimeError, nameless, error.__traceback__)
         )
+
+
+def rtp_ports(text: str) -> tuple[int, int]:
+    """``RTP_PORTS`` as numbers. Raises CommandError with the remedy."""
+    first, _, last = text.partition("-")
+    if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
+        ports = int(first[:6]), int(last[:6])
+        if 1024 <= ports[0] and ports[0] + 8 * max(1, settings.RTP_WORKERS) <= ports[1] <= 65535:
+            return ports
+    raise CommandError(
+        _("RTP_PORTS=%(text)s is no range of ports. Write for example RTP_PORTS=10000-20000 in .env.")
+        % {"text": text[:40]}
+    )
 
 
 def _domains(domain: str) -> frozenset[str]:
