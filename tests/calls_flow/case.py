@@ -44,6 +44,12 @@ class FlowCase(unittest.TestCase):
         names = [party.number if isinstance(party, Caller) else party for party in (src, dst)]
         return self.world.ended_record(*names)
 
+    def live(self, src: Caller, dst: Caller, disposition: str) -> dict[str, Any]:
+        """The record of a call that goes on."""
+        row = self.world.record_that(src.number, dst.number, lambda row: row["disposition"] == disposition)
+        self.assertIsNone(row["end"])
+        return row
+
     def ended(self, src: Caller | str, dst: Caller | str, cause: str, disposition: str, by: str | None = None) -> dict[str, Any]:
         row = self.record(src, dst)
         self.assertEqual((cause, disposition), (row["cause"], row["disposition"]), row)

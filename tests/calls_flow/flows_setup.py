@@ -222,8 +222,9 @@ class SetupFlows(FlowCase):
         a, b = self.phones()
         call = a.invite(b.number)
         theirs = b.answer(b.expect("INVITE"))
-        b.bye(theirs)
         answer = call.final()
+        self.assertEqual(200, answer.status)
+        b.bye(theirs)
         # RFC 3261 15: no BYE to the caller before its ACK has come.
         a.quiet(0.3, 200)
         a.ack(call.dialog, answer.cseq)

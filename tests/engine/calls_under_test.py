@@ -326,6 +326,10 @@ class CallWorld:
         rows = [r for r in self.directory.calls_written.values() if src in ("", r.src) and dst in ("", r.dst)]
         return [asdict(r) | {"billsec": r.billsec, "duration": r.duration} for r in sorted(rows, key=lambda r: r.start)]
 
+    def record_that(self, src: str, dst: str, fits) -> dict:
+        self.run_until(lambda: any(map(fits, self.records(src, dst))), 5.0)
+        return next(filter(fits, self.records(src, dst)))
+
     def ended_record(self, src: str = "", dst: str = "") -> dict:
         def there() -> bool:
             rows = self.records(src, dst)

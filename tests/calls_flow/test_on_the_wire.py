@@ -1,0 +1,26 @@
+"""The scenarios against ``manage.py runsip``, over UDP on loopback."""
+
+from __future__ import annotations
+
+from tests.calls_flow import flows_forks, flows_guard, flows_offers, flows_setup
+from tests.calls_flow.real import RealCase
+
+
+class SetupOnTheWire(RealCase, flows_setup.SetupFlows):
+    pass
+
+
+class OffersOnTheWire(RealCase, flows_offers.OfferFlows):
+    pass
+
+
+class ForksOnTheWire(RealCase, flows_forks.ForkFlows):
+    pass
+
+
+class GuardOnTheWire(RealCase, flows_guard.GuardFlows):
+    pass
+
+
+class LimitsOnTheWire(RealCase, flows_guard.LimitFlows):
+    calls = {"SIP_MAX_CALLS": "4", "SIP_MAX_CALLS_PER_EXTENSION": "2", "SIP_MAX_RINGING": "3"}
