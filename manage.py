@@ -9,10 +9,13 @@ import sys
 
 def check_python():
     if sys.version_info < (3, 11):  # noqa: UP036
-        sys.stderr.write(
+        from pbx.early_words import _
+
+        sentence = _(
             "Python 3.11 or newer is needed and this is Python {}.{}: install a newer one and run the same command "
-            "with it, for example: python3.11 manage.py start\n".format(*sys.version_info[:2])
+            "with it, for example: python3.11 manage.py start"
         )
+        sys.stderr.write(sentence.format(*sys.version_info[:2]) + "\n")
         sys.exit(1)
 
 

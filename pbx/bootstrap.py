@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pbx.pip_source import NO_CERTIFICATES, NO_NETWORK, SetupFailed, download_pip, pip_environment
+from pbx.early_words import _
+from pbx.pip_source import SetupFailed, download_pip, no_certificates, no_network, pip_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = "pbx-lock"
@@ -38,7 +39,7 @@ def step_inside() -> None:
     except SetupFailed as failure:
         sys.exit(str(failure))
     except KeyboardInterrupt:
-        sys.exit("The set-up was interrupted: run the same command again, it continues by itself.")
+        sys.exit(_("The set-up was interrupted: run the same command again, it continues by itself."))
     python = environment / "bin" / "python"
     sys.stdout.flush()
     os.execv(python, [str(python), *sys.orig_argv[1:]])
@@ -66,10 +67,15 @@ def check_django() -> None:
     if has_packages():
         return
     if Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():
-        raise SetupFailed("The set-up of .venv is not finished: run the same command with the system's own python3.")
+        raise SetupFailed(
+            _("The set-up of .venv is not finished: run the same command with the system's own python3.")
+        )
     raise SetupFailed(
-        f"This Python environment lacks the PBX's packages: run '{sys.executable} -m pip install -r requirements.txt' "
-        "or leave the environment (and unset PBX_NO_VENV)."
+        _(
+            "This Python environment lacks the PBX's packages: run '%(python)s -m pip install -r requirements.txt' "
+            "or leave the environment (and unset PBX_NO_VENV)."
+        )
+        % {"python": sys.executable}
     )
 
 
@@ -95,7 +101,9 @@ def fingerprint(name: str) -> str:
     try:
         content = (ROOT / name).read_bytes()
     except OSError:
-        raise SetupFailed(f"The file {name} cannot be read: take it from the repository again.") from None
+        raise SetupFailed(
+            _("The file %(file)s cannot be read: take it from the repository again.") % {"file": name}
+        ) from None
     return hashlib.sha256(content + python_mark().encode()).hexdigest() + "\n"
 
 
@@ -120,19 +128,22 @@ def set_up(environment: Path, wanted: list[str]) -> None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("Another set-up is running here, waiting for it ...")
+                say(_("Another set-up is running here, waiting for it ..."))
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not is_ready(environment, wanted):
                 fill(environment, wanted)
     except OSError as error:
         raise SetupFailed(
-            f"{error.filename or environment} cannot be written ({error.strerror}): "
-            "run this as the owner of this directory, or give it to this user with chown."
+            _(
+                "%(file)s cannot be written (%(reason)s): "
+                "run this as the owner of this directory, or give it to this user with chown."
+            )
+            % {"file": error.filename or environment, "reason": error.strerror}
         ) from None
 
 
 def fill(environment: Path, wanted: list[str]) -> None:
-    say("Setting up (the first time this takes about a minute) ...")
+    say(_("Setting up (the first time this takes about a minute) ..."))
     python = environment / "bin" / "python"
     unfinished = environment / UNFINISHED
     # A killed pip can leave half a package that it later takes for a whole one.
@@ -220,19 +231,21 @@ def run_quietly(*command: object) -> subprocess.CompletedProcess[str]:
 def explain(output: str, log: Path) -> str:
     """One sentence with its one remedy for what pip printed."""
     causes = (
-        (("CERTIFICATE_VERIFY_FAILED", "SSLCertVerificationError", "CA certificate", "invalid path:"), NO_CERTIFICATES),
+        (("CERTIFICATE_VERIFY_FAILED", "SSLCertVerificationError", "CA certificate", "invalid path:"), no_certificates),
         (
             ("NameResolutionError", "NewConnectionError", "Failed to establish a new connection", "ConnectTimeout",
              "ReadTimeout", "Network is unreachable", "ProxyError", "Connection refused", "Connection broken",
              "Connection aborted", "Max retries exceeded", "name resolution"),
-            NO_NETWORK,
+            no_network,
         ),
-        (("No space left on device",), "The disk is full: make room and run the same command again."),
+        (("No space left on device",), lambda: _("The disk is full: make room and run the same command again.")),
     )
     for signs, sentence in causes:
         if any(sign in output for sign in signs):
-            return sentence
-    return f"Installing the packages failed: read the last lines of {log} and run the same command again."
+            return sentence()
+    return _("Installing the packages failed: read the last lines of %(file)s and run the same command again.") % {
+        "file": log
+    }
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pbx.early_words import _
 from pbx.var_directory import make_private_file
 
 SCHEMES = ("sqlite", "postgres", "postgresql", "pgsql")
@@ -18,8 +19,10 @@ def database_settings(url: str, var: Path) -> dict:
         return _sqlite({"ENGINE": "django.db.backends.sqlite3", "NAME": str(var / "pbx.sqlite3")})
     if url.partition(":")[0].lower() not in SCHEMES:
         raise ImproperlyConfigured(
-            "DATABASE_URL has an unknown scheme: write postgres://USER:PASSWORD@HOST:5432/NAME, "
-            "or sqlite:////path/to/file, or take the line out to use SQLite under var/."
+            _(
+                "DATABASE_URL has an unknown scheme: write postgres://USER:PASSWORD@HOST:5432/NAME, "
+                "or sqlite:////path/to/file, or take the line out to use SQLite under var/."
+            )
         )
     try:
         settings = environ.Env.db_url_config(url)
@@ -27,8 +30,10 @@ def database_settings(url: str, var: Path) -> dict:
             raise ValueError
     except Exception:  # the URL may hold a password: neither it nor the parser's words are shown
         raise ImproperlyConfigured(
-            "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST:5432/NAME with special characters "
-            "of the password percent-encoded, for example %40 for @."
+            _(
+                "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST:5432/NAME with special characters "
+                "of the password percent-encoded, for example %40 for @."
+            )
         ) from None
     return _sqlite(settings) if settings["ENGINE"].endswith("sqlite3") else _postgresql(settings)
 

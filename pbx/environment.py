@@ -7,6 +7,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pbx.early_words import _
+
 env = environ.Env()
 
 _TRUE = {"1", "true", "yes", "on", "y"}
@@ -20,8 +22,11 @@ def read_dotenv(path: Path) -> None:
             environ.Env.read_env(str(path), encoding="utf-8", parse_comments=True)
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
-            f"The file {path.name} cannot be read ({error.__class__.__name__}): "
-            "make it readable for the user who runs the PBX and save it as UTF-8 text."
+            _(
+                "The file %(file)s cannot be read (%(reason)s): "
+                "make it readable for the user who runs the PBX and save it as UTF-8 text."
+            )
+            % {"file": path.name, "reason": error.__class__.__name__}
         ) from None
 
 
@@ -41,7 +46,11 @@ def whole_number(name: str, default: int) -> int:
     given = text(name, str(default))
     if not (given.isascii() and given.removeprefix("-").isdigit() and len(given) <= 10):
         raise ImproperlyConfigured(
-            f"{name}={given[:40]} is not a whole number: write for example {name}={default} in .env or take it out."
+            _(
+                "%(name)s=%(value)s is not a whole number: write for example %(name)s=%(default)d in .env or take it "
+                "out."
+            )
+            % {"name": name, "value": given[:40], "default": default}
         )
     return int(given)
 
@@ -53,7 +62,10 @@ def yes_or_no(name: str, default: bool) -> bool:
         return True
     if given in _FALSE:
         return False
-    raise ImproperlyConfigured(f"{name}={given[:40]} is neither yes nor no: write {name}=yes or {name}=no in .env.")
+    raise ImproperlyConfigured(
+        _("%(name)s=%(value)s is neither yes nor no: write %(name)s=yes or %(name)s=no in .env.")
+        % {"name": name, "value": given[:40]}
+    )
 
 
 def one_of(name: str, choices: tuple[str, ...]) -> str:
@@ -63,6 +75,7 @@ def one_of(name: str, choices: tuple[str, ...]) -> str:
     given = text(name, choices[0]).lower()
     if given not in choices:
         raise ImproperlyConfigured(
-            f"{name}={given[:40]} is not known: write one of these in .env: {', '.join(choices)}."
+            _("%(name)s=%(value)s is not known: write one of these in .env: %(choices)s.")
+            % {"name": name, "value": given[:40], "choices": ", ".join(choices)}
         )
     return given

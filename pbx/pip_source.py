@@ -15,19 +15,26 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from pbx.early_words import _
+
 PIP_WHEEL = "pip-26.3-py3-none-any.whl"
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 TIMEOUT = 30  # seconds
 LARGEST_ANSWER = 20_000_000  # bytes
 
-NO_CERTIFICATES = (
-    "The package index's certificate cannot be checked because this machine has no certificate authorities for it: "
-    "install them (on Debian: apt install ca-certificates) or name their file in SSL_CERT_FILE."
-)
-NO_NETWORK = (
-    "The package index cannot be reached: check this machine's network "
-    "(or the proxy and index that pip is configured with) and run the same command again."
-)
+
+def no_certificates() -> str:
+    return _(
+        "The package index's certificate cannot be checked because this machine has no certificate authorities for it: "
+        "install them (on Debian: apt install ca-certificates) or name their file in SSL_CERT_FILE."
+    )
+
+
+def no_network() -> str:
+    return _(
+        "The package index cannot be reached: check this machine's network "
+        "(or the proxy and index that pip is configured with) and run the same command again."
+    )
 
 
 class SetupFailed(Exception):
@@ -96,8 +103,11 @@ def download_pip(directory: Path) -> Path:
                     wheel.write_bytes(content)
                     return wheel
                 raise SetupFailed(
-                    f"The {PIP_WHEEL} of the package index is not the expected one (its checksum differs): "
-                    "correct the index that pip is configured with, or install python3-venv."
+                    _(
+                        "The %(file)s of the package index is not the expected one (its checksum differs): "
+                        "correct the index that pip is configured with, or install python3-venv."
+                    )
+                    % {"file": PIP_WHEEL}
                 )
         except (OSError, ValueError) as error:
             faults.append(error)
@@ -109,17 +119,17 @@ def reason_of(faults: list[Exception]) -> str:
     if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in reasons) or any(
         isinstance(reason, ssl.SSLError | FileNotFoundError) and certificates_file() for reason in reasons
     ):
-        return NO_CERTIFICATES
+        return no_certificates()
     network = [
         reason for fault, reason in zip(faults, reasons, strict=True)
         if not isinstance(fault, urllib.error.HTTPError) and not isinstance(reason, FileNotFoundError)
     ]
     if network:
-        return NO_NETWORK
-    return (
-        f"The package index has no {PIP_WHEEL}: install pip another way (on Debian: apt install python3-venv) "
+        return no_network()
+    return _(
+        "The package index has no %(file)s: install pip another way (on Debian: apt install python3-venv) "
         "and run the same command again."
-    )
+    ) % {"file": PIP_WHEEL}
 
 
 def places() -> list[str]:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from pbx import environment
 from pbx.databases import database_settings
+from pbx.early_words import LOCALE_DIR, terminal_language
 from pbx.system.server_address import own_address
 from pbx.time_zone import machine_time_zone
 from pbx.var_directory import make_private_directory, read_or_make_secret_key
@@ -144,9 +145,10 @@ AXES_ENABLE_ADMIN = False  # `manage.py axes_list_attempts` and `axes_reset` are
 OTP_TOTP_ISSUER = "PBX"
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
-LANGUAGE_CODE = environment.text("LANGUAGE_CODE", "en")
+LANGUAGE_CODE = environment.text("LANGUAGE_CODE") or terminal_language()
 LANGUAGES = [("uz", _("Uzbek")), ("ru", _("Russian")), ("en", _("English"))]
-LOCALE_PATHS = [BASE_DIR / "pbx" / "locale"]
+LOCALE_PATHS = [LOCALE_DIR]
+LANGUAGE_COOKIE_AGE = 365 * 86400  # seconds
 TIME_ZONE = environment.text("TIME_ZONE") or machine_time_zone()
 USE_I18N = True
 USE_TZ = True

@@ -10,6 +10,7 @@ from collections import defaultdict
 
 from django.conf import settings
 from django.test.runner import DiscoverRunner
+from django.test.utils import override_settings
 
 
 class PbxTestRunner(DiscoverRunner):
@@ -36,6 +37,10 @@ class PbxTestRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs):
         super().setup_test_environment(**kwargs)
+        # The texts that the tests look for are English, whatever the terminal speaks; so are those of the processes
+        # that they start.
+        os.environ["LANGUAGE_CODE"] = "en"
+        override_settings(LANGUAGE_CODE="en").enable()
         # Administrators' passwords only: a slow hash would be most of the suite's time.
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from pbx.early_words import _
+
 
 def make_private_directory(path: Path) -> None:
     """:raises ImproperlyConfigured: when it cannot be made or written to."""
@@ -61,6 +63,9 @@ def read_or_make_secret_key(path: Path) -> str:
 def _not_writable(path: Path, error: OSError | None) -> ImproperlyConfigured:
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
     return ImproperlyConfigured(
-        f"{path} cannot be written{reason}: "
-        "give that directory to the user who runs the PBX (chown), or set VAR_DIR to one that is writable."
+        _(
+            "%(file)s cannot be written%(reason)s: "
+            "give that directory to the user who runs the PBX (chown), or set VAR_DIR to one that is writable."
+        )
+        % {"file": path, "reason": reason}
     )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pbx.early_words import _
 from sipcore.systemd import notify, watchdog_seconds
 
 FIRST_PAUSE = 1.0  # seconds
@@ -93,7 +94,8 @@ class Supervisor:
             if now - child.started_at >= STEADY_AFTER:
                 child.pause = FIRST_PAUSE
             child.due_at = now + child.pause
-            self.say(f"{child.name} ended ({in_words(status)}); it is started again in {child.pause:.0f} s")
+            sentence = _("%(name)s ended (%(how)s); it is started again in %(seconds)d s")
+            self.say(sentence % {"name": child.name, "how": in_words(status), "seconds": child.pause})
             child.pause = min(child.pause * 2, LONGEST_PAUSE)
         if now >= child.due_at:
             self._start(child, now)
@@ -118,7 +120,8 @@ class Supervisor:
             )
         except OSError as error:
             child.due_at = now + child.pause
-            self.say(f"{child.name} cannot be started ({error.strerror}); next try in {child.pause:.0f} s")
+            sentence = _("%(name)s cannot be started (%(reason)s); next try in %(seconds)d s")
+            self.say(sentence % {"name": child.name, "reason": error.strerror, "seconds": child.pause})
             child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
     def _announce(self, now: float) -> None:
@@ -160,7 +163,7 @@ class Supervisor:
             self._kill_group(child, signal.SIGKILL)
             child.process.wait()
         for child in killed:
-            self.say(f"{child.name} did not end in time and was killed")
+            self.say(_("%(name)s did not end in time and was killed") % {"name": child.name})
         signal.set_wakeup_fd(-1)
         return 1 if killed else 0
 
@@ -177,5 +180,5 @@ class Supervisor:
 
 def in_words(status: int) -> str:
     if status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"status {status}"
+        return _("signal %(name)s") % {"name": signal.Signals(-status).name}
+    return _("status %(number)d") % {"number": status}

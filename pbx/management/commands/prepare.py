@@ -1,7 +1,7 @@
 import sys
 
 from django.core.management.base import BaseCommand
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
 
 from pbx.startup.greeting import next_steps
 from pbx.startup.preparation import make_first_login, prepare_database
@@ -9,7 +9,9 @@ from pbx.startup.refusal import Refusal
 
 
 class Command(BaseCommand):
-    help = gettext_lazy("Makes the database ready; on the first run also an administrator and the extension 1001.")
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Makes the database ready; on the first run also an administrator and the extension 1001.")
 
     def handle(self, *args, **options):
         try:

@@ -9,7 +9,9 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 
 class Command(BaseCommand):
-    help = _("Forget the authenticator app of an administrator; the next sign-in shows a new QR code.")
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Forget the authenticator app of an administrator; the next sign-in shows a new QR code.")
 
     def add_arguments(self, parser):
         parser.add_argument("name", help=_("the name that the administrator signs in with"))

@@ -3,13 +3,15 @@ import sys
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 
 from pbx.web_server import command
 
 
 class Command(BaseCommand):
-    help = _("Runs the web pages (gunicorn) on WEB_HOST and WEB_PORT.")
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Runs the web pages (gunicorn) on WEB_HOST and WEB_PORT.")
 
     def handle(self, *args, **options):
         sys.stdout.flush()

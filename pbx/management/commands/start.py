@@ -3,7 +3,7 @@ import sys
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
 
 from pbx.startup.greeting import admin_address, next_steps
 from pbx.startup.instance import take_instance_lock
@@ -16,7 +16,9 @@ from pbx.web_server import answers, command
 
 
 class Command(BaseCommand):
-    help = gettext_lazy("Prepares everything on the first run and runs the whole PBX until Ctrl-C.")
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Prepares everything on the first run and runs the whole PBX until Ctrl-C.")
 
     def handle(self, *args, **options):
         try:
