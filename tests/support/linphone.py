@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from tests.support import wire
+from tests.support.listening import Ear
 from tests.support.processes import PATIENCE, DeadlinePassed, Program, free_port, scratch_directory, wait_until
 from tests.support.programs import require_program
 
@@ -18,16 +20,21 @@ register_only_when_network_is_up=0
 [net]
 firewall_policy=0
 dns_srv_enabled=0
+[rtp]
+audio_rtp_port={rtp_port}
 [proxy_0]
 reg_proxy=<sip:{host}:{port};transport={transport}>
 reg_identity=sip:{number}@{domain}
 reg_expires={expires}
 reg_sendregister=1
 publish=0
+{route}
 [auth_info_0]
 username={number}
 passwd={password}
 """
+
+RECORDING = "heard.wav"
 
 
 class Linphone:
@@ -36,8 +43,10 @@ class Linphone:
 
     def __init__(
         self, server: tuple[str, int], number: str, password: str, *, domain: str, expires: int = 60,
-        transport: str = "udp",
+        transport: str = "udp", plays: Path | None = None, route: bool = False,
     ) -> None:
+        """``route``: it sends all its calls through the server, too, whose domain nobody can resolve here.
+        ``plays``: a WAV file of 8 kHz that it says all the time; then it also keeps what it hears, see :attr:`ear`."""
         program = require_program("linphonec", "linphone-cli")
         self.server, self.number, self.domain = server, number, domain
         self.directory = scratch_directory("linphone")
@@ -45,6 +54,8 @@ class Linphone:
         (self.directory / ".local" / "share" / "linphone").mkdir(parents=True)
         (self.directory / "rc").write_text(CONFIGURATION.format(
             sip_port=free_port(), host=server[0], port=server[1], number=number, domain=domain, expires=expires,
+            rtp_port=free_port(span=2),  # its default is the same for all, and they would share it
+            route=f"reg_route=<sip:{server[0]}:{server[1]};transport={transport};lr>" if route else "",
             password=password, transport=transport, tcp_port=free_port() if transport == "tcp" else 0,
         ))
         self._log = self.directory / "wire"
@@ -53,6 +64,10 @@ class Linphone:
             cwd=self.directory, name="linphonec",
             env={"HOME": str(self.directory), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
         )
+
+        if plays is not None:
+            for line in ("soundcard use files", f"play {plays}", f"record {self.directory / RECORDING}"):
+                self.program.say(line)
 
     def __enter__(self) -> Linphone:
         return self
@@ -99,6 +114,41 @@ class Linphone:
         wait_until(
             lambda: self.answers.count(status) >= count, f"linphonec to get {status}; it got {self.answers}", seconds
         )
+
+    # --- calls: it gives each a number, from 1 --------------------------------------------------------------
+
+    @property
+    def ear(self) -> Ear:
+        recording = self.directory / RECORDING
+        return Ear(f"linphonec {self.number}", lambda: [recording] if recording.exists() else [])
+
+    def dial(self, number: str) -> int:
+        """Call a number; the mark for the waiting below."""
+        return self.say(f"call sip:{number}@{self.domain}")
+
+    def say(self, line: str) -> int:
+        """Type a command; the mark of before."""
+        mark = self.program.mark()
+        self.program.say(line)
+        return mark
+
+    def wait_ringing(self, after: int = 0) -> None:
+        """Somebody calls."""
+        self.program.wait_for(r"is contacting you|Receiving new incoming call", after=after)
+
+    def answer_next(self, after: int = 0) -> None:
+        """Wait until it rings and take the call."""
+        self.wait_ringing(after)
+        self.program.say("answer")
+        self.wait_connected(after)
+
+    def wait_connected(self, after: int = 0, call: int | None = None) -> None:
+        number = r"\d+" if call is None else str(call)
+        self.program.wait_for(rf"Call {number} with .* connected\.", after=after)
+
+    def wait_ended(self, after: int = 0) -> str:
+        """The reason that it tells the person: "No error", "Busy here" and such."""
+        return self.program.wait_for(r"Call \d+ with .* (?:ended|error)\.? ?\(([^)]*)\)", after=after)[1]
 
     def unregister(self) -> None:
         self.program.say("unregister")
