@@ -134,6 +134,7 @@ class Notifier:
         alive = {conversation.id for conversation in state.conversations}
         telling = Telling(
             number=subscription.resource,
+            entity=subscription.entity(self._exchange.domain),
             domain=self._exchange.domain,
             version=dialog.local_seq or 0,  # one less than the CSeq of this NOTIFY: it rises with each
             state=state,

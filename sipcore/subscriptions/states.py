@@ -42,21 +42,18 @@ class ExtensionState:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What one document is made of. ``entity``: the extension's URI. ``version`` rises with each document.
-    ``ended``: calls told before that are over. ``named``: whether the document may name the other party. ``note``: the
-    words for "on the phone"."""
+    """What one document is made of. ``entity``: the extension's URI, as the subscriber knows it. ``version`` rises with
+    each document. ``ended``: calls told before that are over. ``named``: whether the document may name the other party.
+    ``note``: the words for "on the phone"."""
 
     number: str
+    entity: str
     domain: str
     version: int
     state: ExtensionState
     ended: tuple[Conversation, ...] = ()
     named: bool = False
     note: str = ""
-
-    @property
-    def entity(self) -> str:
-        return f"sip:{self.number}@{self.domain}"
 
 
 def conversations(

@@ -13,6 +13,7 @@ from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import clean_text, parse_number
 from sipcore.protocol.message import Request, Response
+from sipcore.protocol.uri import Uri, parse_uri
 from sipcore.subscriptions.packages import PACKAGES, Package
 from sipcore.subscriptions.ports import CALL_ID_LIMIT, ROUTES_LIMIT, TAG_LIMIT, URI_LIMIT, SubscriptionRow
 from sipcore.subscriptions.states import Conversation
@@ -90,6 +91,13 @@ class Subscription:
     @property
     def event(self) -> str:
         return f"{self.package.name};id={self.event_id}" if self.event_id else self.package.name
+
+    def entity(self, domain: str) -> str:
+        """The extension under the name by which its phone asked for it: phones compare it with what they show."""
+        uri = parse_uri(self.dialog.local_uri[1:-1])
+        if uri.canonical_user.lower() != self.resource.lower():
+            return f"sip:{self.resource}@{domain}"
+        return str(Uri(uri.scheme, uri.user, None, uri.host, uri.port))
 
     def reserve(self) -> bool:
         """Whether the row must be written (anew), for the next NOTIFY has a number that no row covers."""

@@ -25,21 +25,21 @@ class DocumentTests(unittest.TestCase):
         conversation = Conversation("id", False, "early", EVIL, EVIL)
         for document in (dialog_info.document, pidf.document):
             for named in (False, True):
-                telling = Telling(EVIL, EVIL, 1, ExtensionState((conversation,), True), (), named, EVIL)
+                telling = Telling(EVIL, EVIL, EVIL, 1, ExtensionState((conversation,), True), (), named, EVIL)
                 root = ElementTree.fromstring(document(telling))
                 self.assertLessEqual(len(root), 2)
                 self.assertNotIn("x", {element.tag for element in root.iter()})
 
     def test_what_has_ended_is_told_as_terminated(self):
         ended = (Conversation("a", True, "confirmed", "1002", ""),)
-        root = ElementTree.fromstring(dialog_info.document(Telling("1001", "d", 3, ExtensionState(), ended)))
+        root = ElementTree.fromstring(dialog_info.document(Telling("1001", "sip:1001@d", "d", 3, ExtensionState(), ended)))
         self.assertEqual([("a", "initiator")], [(d.get("id"), d.get("direction")) for d in root])
         self.assertEqual(["terminated"], [d.findtext("{*}state") for d in root])
 
     def test_of_one_that_goes_on_nothing_else_is_told(self):
         ended = (Conversation("a", True, "confirmed", "1002", ""),)
         state = ExtensionState((Conversation("b", True, "early", "1003", ""),))
-        root = ElementTree.fromstring(dialog_info.document(Telling("1001", "d", 3, state, ended)))
+        root = ElementTree.fromstring(dialog_info.document(Telling("1001", "sip:1001@d", "d", 3, state, ended)))
         self.assertEqual(["early"], [d.findtext("{*}state") for d in root])
 
     def test_whom_one_talks_to_is_no_news_when_it_is_not_told(self):
