@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The quick part of the suite on every other Python that the PBX promises and this machine has.
+# The quick part of the suite on the newest Python that the PBX promises, if this machine has it.
 #
-#   tests/frontdoor/pythons.sh [--full]      --full runs the whole suite
+#   tests/frontdoor/pythons.sh [--full]      --full runs the whole suite on every Python that the PBX promises
 set -euo pipefail
 
 [ "${1:-}" = "--full" ] && tests="" || tests="tests.protocol tests.extensions tests.system tests.test_architecture"
@@ -22,7 +22,9 @@ find_python() {
 }
 
 ran=0
-for version in 3.11 3.12 3.13; do
+versions=3.13
+[ "${1:-}" != "--full" ] || versions="3.11 3.12 3.13"
+for version in $versions; do
     python=$(find_python "$version")
     [ "$version" != "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ] || continue
     if [ -z "$python" ]; then
