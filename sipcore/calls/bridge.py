@@ -76,12 +76,12 @@ async def _offer_through(call: Call, leg: Leg, other: Leg, invite: ServerTransac
 
 async def _ask_through(call: Call, leg: Leg, other: Leg, invite: ServerTransaction) -> None:
     """A re-INVITE without an offer: the other phone makes one, the ACK brings the answer."""
+    answer = other.sdp_to  # when it comes to nothing, everything stays as it was
     response, outgoing = await other.reinvite(b"")
     if response.status >= 300:
         _refuse(call, leg, other, invite, response)
         return
     media = call.board.media
-    answer = b""
     try:
         offer = await media.offer(
             call.id, other.tag, sdp_of(response), sender=other.side, receiver=leg.side, to_tag=leg.tag
@@ -170,10 +170,10 @@ async def join(media: Media, id: str, first: Leg, second: Leg) -> Response | Non
     """Bring two parties of running dialogs together anew: one is asked for an offer by a re-INVITE without one, the
     other gets it. For attended transfers, and when the media engine of a call was lost. None: done; a Response: the
     refusal."""
+    answer = first.sdp_to  # when it comes to nothing, everything stays as it was
     response, outgoing = await first.reinvite(b"")
     if response.status >= 300:
         return response
-    answer = b""
     try:
         offer = await media.offer(id, first.tag, sdp_of(response), sender=first.side, receiver=second.side)
         accepted, _ = await second.reinvite(offer)

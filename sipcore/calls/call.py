@@ -6,7 +6,7 @@ is talked is in ``bridge.py`` and ``transfer.py``."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,11 @@ class Call:
         self.callee = callee
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reliable = ReliableProvisional(self)
-        self.transferring = False
+        self.transferor: Leg | None = None
+        """Who has asked for a transfer of the other party, while it is under way."""
+        self.joined: Call | None = None
+        """The new call that this transfer makes."""
+        self.on_ringing: Callable[[], None] = lambda: None
         self._for_transfer = False
         self._attempts: list[Attempt] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -103,6 +107,13 @@ class Call:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self.board.task_ended)
         return task
+
+    def left(self, leg: Leg) -> None:
+        """A phone has hung up. Who has just asked for a transfer may: it goes on without him."""
+        if leg is self.transferor:
+            self.row.hung_up_by = self.row.hung_up_by or self.role(leg)
+        else:
+            self.hang_up("normal", self.role(leg))
 
     def hang_up(self, cause: str, by: str = "pbx") -> None:
         """End it, whatever it is doing. The first reason counts."""
@@ -287,7 +298,7 @@ class Call:
     def _progress(self, attempt: Attempt, response: Response) -> None:
         """A 1xx of a device. With one device its early media is passed on; with several the caller hears ringing."""
         assert attempt.outgoing is not None
-        if response.status == 100 or self.caller.invite is None or self.over.done():
+        if response.status == 100 or self.over.done() or not (self.caller.invite or self._for_transfer):
             return
         try:
             attempt.leg.ringing(attempt.outgoing.request, response)
@@ -297,6 +308,7 @@ class Call:
         if attempt.row.ringing_at is None:
             attempt.row.ringing_at = self.board.wall()
             self.changed()
+            self.on_ringing()
         if sdp and len(self._attempts) == 1 and self.caller.sdp_from:
             self.spawn(self._early_media(attempt, response.status, sdp))
         else:
@@ -456,8 +468,10 @@ class Call:
         for task in list(self._tasks):
             task.cancel()
         self.reliable.stop()
+        if self.joined is not None:
+            self.joined.hang_up("cancelled", "caller")
         for leg in self.legs:
-            if leg.invite is not None:
+            if leg.invite is not None and self.board.call_of.get(leg) is self:
                 # Also a re-INVITE that comes to nothing now (RFC 3261 section 15.1.2).
                 over = leg.state is LegState.CONFIRMED or self.row.cause == "cancelled"
                 leg.reject(487 if over else 480)

@@ -308,7 +308,7 @@ class Switchboard:
         elif method == "BYE":
             leg.answer(transaction, 200)
             leg.end()
-            call.hang_up("normal", call.role(leg))
+            call.left(leg)
         elif method == "PRACK":
             leg.answer(transaction, 200 if call.reliable.acknowledged(request) else 481)
         elif method == "OPTIONS":
