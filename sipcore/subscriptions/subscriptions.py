@@ -4,9 +4,10 @@ Runs in the loop's thread."""
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import count
 
 from sipcore.calls.ports import Party
@@ -20,21 +21,17 @@ from sipcore.protocol.transaction import ServerTransaction
 from sipcore.store import Store
 from sipcore.subscriptions.book import SubscriptionBook
 from sipcore.subscriptions.exchange import Exchange, SubscriptionSettings
+from sipcore.subscriptions.lookout import Lookout
 from sipcore.subscriptions.notifier import Later, Notifier
 from sipcore.subscriptions.packages import ALLOW_EVENTS, Asked, Refusal, read_subscribe
 from sipcore.subscriptions.ports import SubscriptionRow, SubscriptionStore
-from sipcore.subscriptions.states import ExtensionState, conversations
 from sipcore.subscriptions.subscription import Subscription, from_row, new_dialog
 from sipcore.subscriptions.table import SubscriptionTable
 from sipcore.subscriptions.throttle import Throttle
-from sipcore.subscriptions.watched import Watched
-
-COALESCE_SECONDS = 0.02
-"""Changes within so short a time are one."""
 
 LOAD_SPREAD_SECONDS = 4.0
 LOAD_RETRY_SECONDS = 2.0
-LOOKED_UP_AT_ONCE = 200
+LOADED_AT_ONCE = 200
 ENDED_AT_ONCE = 200
 HELD_SECONDS, HELD_AT_ONCE, HELD_IN_ALL = 2.0, 3, 500
 STORE_SECONDS = 8.0
@@ -57,11 +54,9 @@ class Subscriptions:
         self._table = SubscriptionTable()
         self._book = SubscriptionBook(store, rows, exchange.log)
         self._notifier = Notifier(settings, exchange, clock, later, self._write, self._lost)
+        self._lookout = Lookout(self._table, exchange, clock, later, self._notifier.wish, self._end)
         self._ends: list[tuple[float, int, Subscription]] = []
         self._serial = count()
-        self._called: set[str] = set()
-        self._stale: set[str] = set()
-        self._looking_up = False
         self._throttle = Throttle()
         self._held: Counter[int] = Counter()
         self._stopped = False
@@ -129,7 +124,7 @@ class Subscriptions:
             self._enter(subscription, resource)
         else:
             subscription.watched = self._table.watched.glance(resource, self._clock.now(), self._clock.wall())
-            self._look_at([subscription.watched])
+            self._lookout.look_at([subscription.watched])
         self._accept(subscription, transaction, asked.expires)
 
     def _is_full(self, account_id: int) -> bool:
@@ -186,7 +181,7 @@ class Subscriptions:
     def _enter(self, subscription: Subscription, resource: Party) -> None:
         watched = self._table.enter(subscription, resource, self._clock.now(), self._clock.wall())
         if len(watched.subscriptions) == 1:
-            self._look_at([watched])
+            self._lookout.look_at([watched])
 
     def _forget(self, subscription: Subscription) -> None:
         """Nothing of it is left, here and in the store."""
@@ -220,46 +215,20 @@ class Subscriptions:
 
     def calls_changed(self, numbers: Iterable[str]) -> None:
         """A call of these extensions has begun, gone on or ended."""
-        watched = [number for number in numbers if self._table.watched.get(number) is not None]
-        if watched:
-            if not self._called:
-                self._later(COALESCE_SECONDS, self._look)
-            self._called.update(watched)
-
-    def _look(self) -> None:
-        numbers, self._called = self._called, set()
-        self._look_at([w for number in numbers if (w := self._table.watched.get(number)) is not None])
-
-    def _look_at(self, watched: Collection[Watched]) -> None:
-        """What calls they have now."""
-        exchange = self._exchange
-        found = conversations(exchange.calls.values(), exchange.call_of, {one.number for one in watched})
-        for one in watched:
-            if found[one.number] != one.state.conversations:
-                one.state = ExtensionState(found[one.number], one.state.registered)
-                self._tell_all(one)
-
-    def _tell_all(self, watched: Watched) -> None:
-        for subscription in watched.subscriptions.values():
-            self._notifier.wish(subscription)
+        self._lookout.calls_changed(numbers)
 
     def registered(self, number: str, bindings: Iterable[Binding]) -> None:
         """A phone of this extension has registered, refreshed its registration or signed off; these are all that are
         registered now. Cheap when nobody watches it."""
-        watched = self._table.watched.get(number)
-        if watched is not None and self._table.watched.learn(
-            watched, bindings, self._clock.now(), self._clock.wall()
-        ):
-            self._tell_all(watched)
+        self._lookout.registered(number, bindings)
 
     def registrations_changed(self, numbers: Iterable[str]) -> None:
         """Whether these extensions can be reached may have changed, in a way that only the store knows."""
-        self._look_up({number for number in numbers if self._table.watched.get(number) is not None})
+        self._lookout.registrations_changed(numbers)
 
     def accounts_changed(self, account_ids: Iterable[int]) -> None:
         """The same, by the extensions' ids."""
-        watched = [self._table.watched.of_account(id) for id in account_ids]
-        self._look_up({one.number for one in watched if one is not None})
+        self._lookout.accounts_changed(account_ids)
 
     def moved(self, binding: Binding, before: tuple[str, int]) -> None:
         """A phone registered from a new address: its NOTIFYs go there."""
@@ -276,42 +245,6 @@ class Subscriptions:
                 if subscription.must or subscription.wanted:
                     self._notifier.wish(subscription)
 
-    # Looking things up
-
-    def _look_up(self, numbers: Collection[str]) -> None:
-        """Ask the store about these extensions, soon and together."""
-        self._stale.update(numbers)
-        if self._stale and not self._looking_up and not self._stopped:
-            self._looking_up = True
-            self._later(COALESCE_SECONDS, lambda: self._exchange.run(self._look_up_stale()))
-
-    async def _look_up_stale(self) -> None:
-        try:
-            while self._stale and not self._stopped:
-                numbers = [self._stale.pop() for _ in range(min(len(self._stale), LOOKED_UP_AT_ONCE))]
-                try:
-                    self._learn(numbers, await self._exchange.parties(numbers))
-                except StoreUnavailable:
-                    self._stale.update(numbers)  # with the next turn
-                    return
-        finally:
-            self._looking_up = False
-
-    def _learn(self, numbers: Iterable[str], parties: dict[str, Party]) -> None:
-        now, wall = self._clock.now(), self._clock.wall()
-        for number in numbers:
-            party = parties.get(number)
-            watched = self._table.watched.get(number)
-            if watched is not None:
-                if party is None or party.account_id != watched.account_id or party.number != number:
-                    for subscription in list(watched.subscriptions.values()):
-                        self._end(subscription, "noresource")
-                elif self._table.watched.learn(watched, party.bindings if party.enabled else (), now, wall):
-                    self._tell_all(watched)
-            for subscription in self._table.of_number(number):
-                if party is None or party.account_id != subscription.subscriber_id or not party.enabled:
-                    self._end(subscription, "rejected")
-
     # Time
 
     def every_second(self) -> None:
@@ -326,8 +259,7 @@ class Subscriptions:
         if len(self._ends) > 4 * len(self) + 1000:  # refreshed ones leave their old ends behind
             self._ends = [entry for entry in self._ends if entry[2].ends == entry[0] and entry[2] in self._table]
             heapq.heapify(self._ends)
-        watched = self._table.watched
-        self._look_up({*watched.expired(now, LOOKED_UP_AT_ONCE), *watched.next_turn(self._table.subscribers, now)})
+        self._lookout.every_second()
 
     def clock_set(self, seconds: float) -> None:
         """The machine's clock was set by so much."""
@@ -336,6 +268,7 @@ class Subscriptions:
     def stop(self) -> None:
         """Nothing is sent any more; the rows stay for the next start."""
         self._stopped = True
+        self._lookout.stop()
         self._notifier.stop()
 
     # After a start
@@ -354,13 +287,19 @@ class Subscriptions:
             rows = await self._store.ask(read, STORE_SECONDS)
             numbers = list({row.resource for row in rows})
             parties: dict[str, Party] = {}
-            for start in range(0, len(numbers), LOOKED_UP_AT_ONCE):
-                parties |= await self._exchange.parties(numbers[start : start + LOOKED_UP_AT_ONCE])
+            for start in range(0, len(numbers), LOADED_AT_ONCE):
+                parties |= await self._exchange.parties(numbers[start : start + LOADED_AT_ONCE])
         except StoreUnavailable:
             if not self._stopped:
                 self._later(LOAD_RETRY_SECONDS, self.load)
             return
-        taken = [one for row in rows if (one := self._take_up(row, parties.get(row.resource))) is not None]
+        taken: list[Subscription] = []
+        for index, row in enumerate(rows):
+            subscription = self._take_up(row, parties.get(row.resource))
+            if subscription is not None:
+                taken.append(subscription)
+            if index % LOADED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the calls go on meanwhile
         if taken:
             self._exchange.log.info(f"{len(taken)} subscriptions taken up")
         now = self._clock.now()
