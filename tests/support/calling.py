@@ -104,6 +104,7 @@ class CallCase(TogetherCase):
 
     def living_calls(self, number: str) -> int:
         (row,) = self.pbx.store.rows(
-            'SELECT count(*) AS living FROM calls_callrecord WHERE "end" IS NULL AND (src = %s OR dst = %s)', number, number
+            'SELECT count(*) AS living FROM calls_callrecord WHERE "end" IS NULL AND (src = %s OR dst = %s)',
+            number, number,
         )
         return row["living"]

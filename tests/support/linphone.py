@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from tests.support import wire
@@ -35,6 +36,7 @@ passwd={password}
 """
 
 RECORDING = "heard.wav"
+RECORDS_AT = re.compile(r"configuring \S+-->MSFileRec:\S+ from rate \[\d+\] to rate \[(\d+)\]")
 
 
 class Linphone:
@@ -120,7 +122,12 @@ class Linphone:
     @property
     def ear(self) -> Ear:
         recording = self.directory / RECORDING
-        return Ear(f"linphonec {self.number}", lambda: [recording] if recording.exists() else [])
+        return Ear(f"linphonec {self.number}", lambda: [recording] if recording.exists() else [], self._recording_rate)
+
+    def _recording_rate(self) -> int:
+        """Hertz: the codec's own."""
+        told = RECORDS_AT.findall(self.log)
+        return int(told[-1]) if told else 8000
 
     def dial(self, number: str) -> int:
         """Call a number; the mark for the waiting below."""

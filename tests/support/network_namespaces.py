@@ -125,7 +125,8 @@ class Networks:
         self.plug(name, "lan", lan, lan_address)
         kind = "fully-random" if symmetric else "persistent"
         inward = "".join(
-            f'add rule ip nat inward iifname "wan" {protocol} dport {ports} dnat to {to}\n' for protocol, ports in forwards
+            f'add rule ip nat inward iifname "wan" {protocol} dport {ports} dnat to {to}\n'
+            for protocol, ports in forwards
         )
         run("ip", "netns", "exec", name, "nft", "-f", "-", text_in=(
             "add table ip nat\n"
