@@ -7,6 +7,7 @@ from tests.support.caller import Caller, UdpWire
 from tests.support.cases import PASSWORD, OnPostgres, OnSqlite, PbxCase
 from tests.support.linphone import Linphone
 from tests.support.processes import wait_until
+from tests.support.tcp_wire import TcpWire
 from tests.support.watcher import Watch
 
 
@@ -66,6 +67,24 @@ class BlfTests(WatchingCase):
         lamp.again(0)
         self.assertFalse(lamp.news().active)
         wait_until(lambda: not self.rows_of(watcher.number), "the row to go")
+
+    def test_over_a_connection_that_breaks(self):
+        wire = TcpWire(self.pbx.server)
+        watcher = Caller(wire, self.pbx.server, self.new_extension(), PASSWORD, self.pbx.domain)
+        self.addCleanup(watcher.close)
+        watcher.register()
+        boss = self.phone(register=False)
+        presence = Watch(watcher, boss.number, "presence")
+        self.assertFalse(presence.news().open)
+        boss.register()
+        presence.wait_open(True)
+        wire.close()
+        boss.register(0)
+        wire.connect()
+        presence.again(600)  # its dialog has outlived the connection
+        self.assertFalse(presence.news().open)
+        boss.register()
+        presence.wait_open(True)
 
     def test_presence_comes_and_goes_with_the_registration(self):
         watcher, boss = self.phone(), self.phone(register=False)

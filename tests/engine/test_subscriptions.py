@@ -105,6 +105,32 @@ class LampTests(SubscriptionCase):
         second.cancel()
         lamp.wait_lamp("confirmed")
 
+    def test_who_transfers_is_free_and_the_others_talk_on(self):
+        boss, caller, target = self.world.phone(), self.world.phone(), self.world.phone()
+        lamps = {phone.number: self.watch(phone) for phone in (boss, caller, target)}
+        call, invite, tag = self.ring(caller, boss)
+        theirs = boss.answer(invite, tag=tag, ack=False)
+        call.connected()
+        boss.expect("ACK")
+        lamps[boss.number].wait_lamp("confirmed")
+        lamps[caller.number].wait_lamp("confirmed")
+        boss.request(theirs, "REFER", [("Refer-To", f"<sip:{target.number}@pbx.test>")])
+        ringing = target.expect("INVITE")
+        tag = target.ring(ringing)
+        lamps[target.number].wait_lamp("early")
+        target.answer(ringing, tag=tag, ack=False)
+        again = caller.expect("INVITE")
+        caller.respond(again, 200, "OK", [("Contact", caller.contact)], caller.sdp())
+        boss.take_bye(theirs)
+        lamps[boss.number].wait_lamp("terminated")
+        lamps[target.number].wait_lamp("confirmed")
+        self.world.pass_time(1)
+        self.assertEqual(1, len(self.world.board.calls))
+        told = [m for m in self.watcher.inbox if m.method == "NOTIFY" and m.call_id == lamps[caller.number].call_id]
+        for message in told:
+            self.watcher.respond(message, 200)
+        self.assertTrue(all(b"<state>confirmed</state>" in message.body for message in told), told)
+
     def test_several_devices_are_one_call(self):
         boss, caller = self.world.phone(), self.world.phone()
         desk = self.world.phone(boss.number)
