@@ -168,7 +168,7 @@ class Call:
     async def _connect(self, number: str) -> Failure | None:
         """Ring the number, following redirections within this PBX. None: connected."""
         seen: list[str] = []
-        while True:
+        while not self.over.done():
             seen.append(number.lower())
             party = (await self.board.parties([number])).get(number)
             outcome = await self._ring_party(party)
@@ -178,6 +178,7 @@ class Call:
             if target is None or target.lower() in seen or len(seen) > MAX_REDIRECTS:
                 return NOT_REGISTERED
             number = target
+        return CANCELLED
 
     async def _ring_party(self, party: Party | None) -> Failure | Response | None:
         if party is None:
@@ -197,6 +198,8 @@ class Call:
     async def ring(self, party: Party, devices: list[Binding], seconds: float) -> Failure | Response | None:
         """Ring all devices at once; the first who answers gets the call, the others are told that it was answered
         elsewhere. None: connected. A Failure: not. A Response: a redirection to follow."""
+        if self.over.done():
+            return CANCELLED
         self._attempts = [self._attempt(party, device) for device in devices]
         tasks: dict[asyncio.Future[Any], Attempt] = {
             asyncio.create_task(self._try(attempt, binding)): attempt
@@ -423,16 +426,15 @@ class Call:
 
     async def _keep_session(self, leg: Leg) -> None:
         """RFC 4028 section 10: refresh, or expect to be refreshed."""
+        timer = leg.timer
         while True:
-            timer = leg.timer
-            if timer.ours:
-                await asyncio.sleep(timer.seconds / 2)
-                if not await leg.alive():
-                    break
-            else:
-                before = timer.refreshes
-                await asyncio.sleep(timer.seconds - min(32.0, timer.seconds / 3))
-                if timer.refreshes == before and not timer.ours:
+            ours = timer.ours
+            timer.refreshed.clear()
+            patience = timer.seconds / 2 if ours else timer.seconds - min(32.0, timer.seconds / 3)
+            try:
+                await asyncio.wait_for(timer.refreshed.wait(), patience)
+            except TimeoutError:
+                if not ours or not await leg.alive():
                     break
         self.hang_up("session_expired")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sipcore.protocol.headers import parse_number, parse_params
 from sipcore.protocol.message import Request, Response
 
@@ -18,8 +20,8 @@ class SessionTimer:
         self.minimum = MIN_SECONDS
         self.ours = True
         self.known = False
-        self.refreshes = 0
-        """Counts refreshes by the phone; who waits for one compares."""
+        self.refreshed = asyncio.Event()
+        """Set by each refresh that comes from the phone; who waits for one clears it."""
 
     def offer(self) -> list[tuple[str, str]]:
         """For the first INVITE of ours: the phone may choose who refreshes."""
@@ -48,7 +50,7 @@ class SessionTimer:
     def answer(self, request: Request, supported: frozenset[str]) -> list[tuple[str, str]]:
         """For the 2xx to an INVITE or UPDATE of the phone (section 9). Refreshing is left to the phone if it asks for
         that; where it cannot, it is ours."""
-        self.refreshes += 1
+        self.refreshed.set()
         if "timer" not in (request.supported or supported):
             return []
         self.known = True

@@ -345,6 +345,7 @@ class Switchboard:
             self._reply(request, flow, 503, [("Retry-After", str(secrets.randbelow(20) + 5))])
             return
         transaction = self._endpoint.accept(request, flow, now)
+        self._beginning[transaction] = False
         if request.method == "INVITE":
             self.respond(transaction, make_response(request, 100))
         self.run(self._begin(request, flow, transaction, judged))
@@ -389,7 +390,6 @@ class Switchboard:
     async def _begin(
         self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> None:
-        self._beginning[transaction] = False
         try:
             account = await self._proven(request, flow, transaction, credentials)
             if account is not None:

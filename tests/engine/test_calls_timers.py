@@ -1,0 +1,194 @@
+"""What takes half an hour of a call, or 32 seconds of silence: the engine's clock jumps."""
+
+from __future__ import annotations
+
+from sipcore.calls.ports import Heard
+from tests.calls_flow import flows_timers
+from tests.engine.calls_in_memory import InMemory
+from tests.support.caller import Caller
+
+TIMER = [("Supported", "timer")]
+
+
+class TimersInMemory(InMemory, flows_timers.TimerFlows):
+    pass
+
+
+class LongTimersInMemory(InMemory):
+    def idle(self, phone: Caller, seconds: float) -> None:
+        """Time in which the phone only answers whether it is still there; until it is hung up on at the latest."""
+        end = self.world.loop.time() + seconds
+        while self.world.loop.time() < end and not any(m.method == "BYE" for m in phone.inbox):
+            phone.pump(end - self.world.loop.time())
+            for ask in [m for m in phone.inbox if m.method == "OPTIONS"]:
+                phone.respond(ask, 200)
+                phone.inbox.remove(ask)
+
+    def test_an_answer_that_is_never_confirmed(self) -> None:
+        """64*T1 after the 200 both sides get BYE and the record says why."""
+        a, b = self.phones()
+        call = a.invite(b.number)
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        call.final()
+        b.expect("ACK")
+        started = self.world.loop.time()
+        b.take_bye(theirs, 40)
+        self.assertAlmostEqual(32.0, self.world.loop.time() - started, delta=1)
+        a.take_bye(call.dialog)
+        self.assertGreaterEqual(a.times_repeated("SIP/2.0 200"), 9)  # T1, doubled up to T2
+        self.ended(a, b, "ack_lost", "ANSWERED", "pbx")
+
+    def test_a_late_offer_that_is_never_confirmed(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number, b"")
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        call.final()
+        b.expect("ACK", 40)  # RFC 3261 13.2.2.4: it has to come in any case
+        b.take_bye(theirs)
+        a.take_bye(call.dialog)
+        self.ended(a, b, "ack_lost", "ANSWERED", "pbx")
+
+    def test_a_lost_ack_to_a_reinvite(self) -> None:
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        sent = a.reinvite(ours, a.sdp(version=2))
+        b.answer(b.expect("INVITE"))
+        self.assertEqual(200, a.final(sent).status)
+        b.take_bye(theirs, 40), a.take_bye(ours)
+        self.ended(a, b, "ack_lost", "ANSWERED", "pbx")
+
+    def test_a_prack_that_never_comes(self) -> None:
+        a, b = self.phones()
+        self.world.set_ring_seconds(b.number, 120)
+        call = a.invite(b.number, headers=[("Require", "100rel")])
+        invite = b.expect("INVITE")
+        tag = b.ring(invite)
+        call.provisional(180)
+        cancel = b.expect("CANCEL", 70)
+        b.respond(cancel, 200, tag=tag), b.respond(invite, 487, tag=tag)
+        b.expect("ACK")
+        self.assertGreaterEqual(call.final().status, 480)
+        a.ack_failure(call.sent, call.answer)
+        self.assertGreaterEqual(a.times_repeated("SIP/2.0 180"), 6)
+
+    def test_a_phone_that_does_not_answer_the_invite_at_all(self) -> None:
+        a, b = self.phones()
+        self.world.set_ring_seconds(b.number, 60)
+        call = a.invite(b.number)
+        b.expect("INVITE")
+        self.refused(call, 480, "Phone Does Not Answer", 40)
+        row = self.ended(a, b, "no_answer", "NO ANSWER")
+        self.assertEqual("", row["legs"][0]["reason"].replace("Request Timeout", ""))
+
+    def test_a_large_invite_without_an_answer_was_fragmented(self) -> None:
+        a, b = self.phones()
+        self.world.set_ring_seconds(b.number, 60)
+        call = a.invite(b.number, a.sdp() + b"".join(b"a=x-%d:%s\r\n" % (i, b"y" * 60) for i in range(20)))
+        b.expect("INVITE")
+        call.refused(480, 40)
+        self.assertEqual("fragmented", self.record(a, b)["legs"][0]["reason"])
+
+    def test_a_cancel_that_is_never_answered(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number)
+        invite = b.expect("INVITE")
+        b.ring(invite)
+        call.provisional(180)
+        call.cancel()
+        call.refused(487)
+        b.expect("CANCEL")
+        self.ended(a, b, "cancelled", "NO ANSWER", "caller")
+
+    def test_we_refresh_a_phone_that_leaves_it_to_us(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number, headers=[("Session-Expires", "600;refresher=uas"), *TIMER, ("Allow", "INVITE, UPDATE, BYE")])
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        ours = call.connected()
+        b.expect("ACK")
+        for _ in range(3):
+            update = a.expect("UPDATE", 301)
+            self.assertEqual((b"", "uac"), (update.body, update.one("Session-Expires").partition("=")[2]))
+            a.respond(update, 200, headers=[("Session-Expires", "600;refresher=uac"), ("Contact", a.contact)])
+        b.quiet(0.1, "OPTIONS")
+        self.hang_up(a, ours, b, theirs)
+
+    def test_a_phone_without_update_is_refreshed_by_reinvite(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number)
+        theirs = b.answer(b.expect("INVITE"), headers=[("Session-Expires", "600;refresher=uac"), *TIMER], ack=False)
+        ours = call.connected()
+        ack = b.expect("ACK")
+        self.assertEqual(b"", ack.body)
+        for _ in range(2):
+            invite = b.expect("INVITE", 301)
+            self.assertIn("m=audio", invite.sdp)
+            b.answer(invite, headers=[("Session-Expires", "600;refresher=uac"), *TIMER])
+        a.quiet(0.1, "OPTIONS")
+        self.hang_up(a, ours, b, theirs)
+
+    def test_the_phone_refreshes(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number, headers=[("Session-Expires", "600;refresher=uac"), *TIMER])
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        ours = call.connected()
+        b.expect("ACK")
+        for index in range(4):
+            # At its latest once, which is allowed too.
+            self.idle(b, 300.0 if index % 2 else 560.0)
+            sent = a.request(ours, "UPDATE", [("Session-Expires", "600;refresher=uac"), *TIMER])
+            answer = a.final(sent)
+            self.assertEqual("600;refresher=uac", answer.one("Session-Expires"))
+        self.assertIsNone(self.world.records(a.number, b.number)[0]["end"])
+        self.hang_up(a, ours, b, theirs)
+
+    def test_a_phone_that_should_refresh_and_does_not_is_gone(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number, headers=[("Session-Expires", "600;refresher=uac"), *TIMER])
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        ours = call.connected()
+        b.expect("ACK")
+        started = self.world.loop.time()
+        a.take_bye(ours, 601)
+        self.assertGreater(self.world.loop.time() - started, 500)
+        b.take_bye(theirs)
+        self.ended(a, b, "session_expired", "ANSWERED", "pbx")
+
+    def test_a_dead_phone_without_timers_ends_the_call(self) -> None:
+        """It knows no session timers: it is asked by OPTIONS, at half of ours."""
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        b.wire.deaf = True
+        self.idle(a, 1000)
+        a.take_bye(ours)
+        self.ended(a, b, "session_expired", "ANSWERED", "pbx")
+
+    def test_a_phone_that_knows_the_call_no_more(self) -> None:
+        """481 to the question whether it is alive."""
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        b.respond(b.expect("OPTIONS", 901), 481)
+        a.take_bye(ours, 40)
+        self.assertEqual("session_expired", self.record(a, b)["cause"])
+
+    def test_sound_that_stopped_and_a_phone_that_does_not_answer(self) -> None:
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        [id] = self.world.board.calls
+        leg = self.world.board.calls[id].callee
+        wall = self.world.clock.wall()
+        self.world.media.figures[id] = [Heard(leg.tag, 500, 80000, 0, 1.0, wall, wall + 1, 0)]
+        b.wire.deaf = True
+        a.take_bye(ours, 130)
+        row = self.ended(a, b, "media_timeout", "ANSWERED", "pbx")
+        self.assertEqual((b.number, a.number, 500), tuple(row["media"][0][k] for k in ("from_number", "to_number", "packets")))
+
+    def test_silence_alone_ends_nothing(self) -> None:
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        [id] = self.world.board.calls
+        leg = self.world.board.calls[id].callee
+        wall = self.world.clock.wall()
+        self.world.media.figures[id] = [Heard(leg.tag, 500, 80000, 0, 1.0, wall, wall + 1, 0)]
+        for _ in range(3):
+            b.respond(b.expect("OPTIONS", 130), 200)
+        self.hang_up(a, ours, b, theirs)
