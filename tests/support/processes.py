@@ -105,7 +105,7 @@ class Program:
 
     def _last_resort(self) -> None:
         if self.process.poll() is None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)  # it leads a group of its own: its children go with it
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
 
@@ -173,11 +173,12 @@ class Program:
         self.process.wait(PATIENCE)
 
     def stop(self, seconds: float = 5.0) -> None:
-        """For clean-up: SIGTERM, then SIGKILL."""
+        """For clean-up: SIGTERM, then SIGKILL to it and its children."""
         try:
             self.terminate(seconds)
         except DeadlinePassed:
-            self.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
         finally:
             if self.process.stdin is not None:
                 with contextlib.suppress(OSError):
