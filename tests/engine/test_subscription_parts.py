@@ -32,7 +32,8 @@ class DocumentTests(unittest.TestCase):
 
     def test_what_has_ended_is_told_as_terminated(self):
         ended = (Conversation("a", True, "confirmed", "1002", ""),)
-        root = ElementTree.fromstring(dialog_info.document(Telling("1001", "sip:1001@d", "d", 3, ExtensionState(), ended)))
+        telling = Telling("1001", "sip:1001@d", "d", 3, ExtensionState(), ended)
+        root = ElementTree.fromstring(dialog_info.document(telling))
         self.assertEqual([("a", "initiator")], [(d.get("id"), d.get("direction")) for d in root])
         self.assertEqual(["terminated"], [d.findtext("{*}state") for d in root])
 
