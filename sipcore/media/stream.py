@@ -187,7 +187,7 @@ class Stream:
         if self.feeder is not None:
             self.feeder.lead_to(None)
         self.lead_to(None)
-        self.hot, self.destination, self.locked = None, None, None
+        self.hot, self.destination, self.locked, self.sibling = None, None, None, None
 
     # Packets. The loop itself handles the common case of a connected socket.
 
