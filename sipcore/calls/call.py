@@ -54,6 +54,7 @@ TOO_MANY_CALLS = Failure(486, "Too Many Calls", "too_many_calls", "BUSY")
 CONGESTION = Failure(503, "Service Unavailable", "failed", "CONGESTION")
 CODEC_MISMATCH = Failure(488, "Not Acceptable Here", "codec_mismatch")
 CANCELLED = Failure(487, "Request Terminated", "cancelled", "NO ANSWER")
+ENDED_BY_US = Failure(480, "Call Ended", "failed")
 STOPPED = Failure(503, "Service Unavailable", "pbx_stopped")
 
 
@@ -414,6 +415,7 @@ class Call:
         attempt.row.state, attempt.row.ended_at = "failed", self.board.wall()
         attempt.row.code = attempt.row.code or 487
         attempt.row.reason = attempt.row.reason or ("Answered elsewhere" if why else "Cancelled")
+        self.changed()
         leg.end()
         await self.board.media.delete(self.id, self.caller.tag, leg.tag)
 
@@ -457,13 +459,12 @@ class Call:
             self.row.disposition = failure.disposition
         if self.caller.invite is None:
             return
+        if failure is CANCELLED and self.row.hung_up_by not in ("", "caller"):
+            failure = STOPPED if self.row.cause == "pbx_stopped" else ENDED_BY_US
         headers = [("Reason", f'SIP;cause={failure.status};text="{failure.reason}"')]
         if failure.status == 503:
             headers.append(("Retry-After", "10"))
-        if failure is CANCELLED and self.row.hung_up_by not in ("", "caller"):
-            self.caller.reject(480 if self.row.cause != "pbx_stopped" else 503, None, headers)
-        else:
-            self.caller.reject(failure.status, failure.reason, headers)
+        self.caller.reject(failure.status, failure.reason, headers)
 
     async def wind_up(self) -> None:
         """Tell whoever is still there, close the record, forget the call."""

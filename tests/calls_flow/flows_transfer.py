@@ -32,7 +32,7 @@ class TransferFlows(FlowCase):
         self.refer(a, ours, f"<sip:{c.number}@{a.domain}>")
         self.progress(a, ours, 100)
         invite = c.expect("INVITE")
-        self.assertTrue(invite.one("From").startswith(f"<{b.aor}>"))
+        self.assertIn(f"<{b.aor}>", invite.one("From"))
         tag = c.ring(invite)
         self.progress(a, ours, 180)
         third = c.answer(invite, tag=tag)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from tests.calls_flow.case import FlowCase
 from tests.support.caller import Caller, UdpWire
 from tests.support.cases import PASSWORD, OnSqlite
+from tests.support.media_engines import rtp_ports
 from tests.support.pbx import RunningPbx, SqliteStore
 from tests.support.processes import scratch_directory, wait_until
 from tests.support.engines import RtpEngine
@@ -89,17 +90,27 @@ class RealWorld:
 
 
 class RealCase(OnSqlite, FlowCase):
-    """One ``runsip`` and one rtpengine serve a class."""
+    """One ``runsip`` with the relays of its own serves a class."""
 
     calls: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def setUpClass(cls) -> None:
-        engine = RtpEngine(scratch_directory("rtpengine"), ports=(30000, 32999), addresses=["127.0.0.1"])
-        cls.addClassCleanup(engine.stop)
-        cls.settings = {"RTPENGINE_URLS": engine.url, **cls.calls}
+        first, last = rtp_ports()
+        cls.settings = {"RTPENGINE_URLS": "", "RTP_PORTS": f"{first}-{last}", **cls.calls}
         super().setUpClass()
 
     def setUp(self) -> None:
         super().setUp()
         self.world = RealWorld(self)
+
+
+class RtpengineCase(RealCase):
+    """With a real rtpengine."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        engine = RtpEngine(scratch_directory("rtpengine"), ports=rtp_ports(), addresses=["127.0.0.1"])
+        cls.addClassCleanup(engine.stop)
+        cls.calls = {**cls.calls, "RTPENGINE_URLS": engine.url}
+        super().setUpClass()
