@@ -9,7 +9,10 @@ from tests.admin_ui.cases import LIST, AdminCase, page
 from tests.extensions.rows import ha1s, make_binding, make_extension
 
 ADD = f"{LIST}add/"
-NEW = {"number": "1001", "display_name": "Front desk", "enabled": "on", "max_devices": "5", "ring_seconds": "30", "language": ""}
+NEW = {
+    "number": "1001", "display_name": "Front desk", "enabled": "on", "max_devices": "5", "ring_seconds": "30",
+    "language": "",
+}
 
 
 def shown_password(response) -> str:

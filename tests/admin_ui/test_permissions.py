@@ -86,7 +86,8 @@ class PermissionTests(QuietCase):
     def test_who_may_only_add_sees_the_card_of_the_new_one(self):
         self.client.force_login(make_administrator("adder", "add"))
         response = self.client.post(f"{LIST}add/", {
-            "number": "1002", "enabled": "on", "max_devices": "5", "ring_seconds": "30", "language": "", "password_from": "generate",
+            "number": "1002", "enabled": "on", "max_devices": "5", "ring_seconds": "30", "language": "",
+            "password_from": "generate",
         })
         self.assertContains(response, "Extension 1002 is ready.")
 

@@ -284,7 +284,7 @@ def rtp_ports(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
         ports = int(first[:6]), int(last[:6])
-        if 1024 <= ports[0] and ports[0] + 8 * max(1, settings.RTP_WORKERS) <= ports[1] <= 65535:
+        if ports[0] >= 1024 and ports[0] + 8 * max(1, settings.RTP_WORKERS) <= ports[1] <= 65535:
             return ports
     raise CommandError(
         _("RTP_PORTS=%(text)s is no range of ports. Write for example RTP_PORTS=10000-20000 in .env.")
