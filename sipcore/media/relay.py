@@ -109,8 +109,9 @@ class Relay:
         view = memoryview(buffer)
         unpack = HEAD.unpack_from
         second, handled, busy = self.now, 0, False
+        events: list[tuple[int, int]] = []
         while True:
-            if busy:
+            if busy and len(events) < EVENTS // 4:
                 sleep(COLLECT)
             events = poll(1.0, EVENTS)
             self.now = now = monotonic()

@@ -28,8 +28,8 @@ from sipcore.media.processes import RelayProcesses  # noqa: E402
 from tests.support.engines import RtpEngine  # noqa: E402
 from tests.support.processes import find_program  # noqa: E402
 
-PHONES = 40_000  # first port of the phones
-FLOOR = 50_000  # first port of the floor
+PHONES = 25_000  # first port of the phones; below the range that systems give to anybody (32768-60999)
+FLOOR = 28_000  # first port of the floor
 
 
 def cpu(pid: int) -> float:
@@ -87,7 +87,7 @@ async def measure(name: str, pid: int, phones: list[str], seconds: float) -> flo
 
 
 async def ours(calls: int, seconds: float) -> float:
-    relays = RelayProcesses(ports=(20_000, 29_999), addresses=["127.0.0.1"])
+    relays = RelayProcesses(ports=(20_000, 24_999), addresses=["127.0.0.1"])
     urls = await relays.start()
     try:
         return await measure("ours", relays.pids[0], await set_up(urls, calls), seconds)
@@ -116,7 +116,7 @@ async def floor(calls: int, seconds: float) -> float:
 
 async def rtpengine(calls: int, seconds: float) -> float:
     with tempfile.TemporaryDirectory() as directory:
-        engine = RtpEngine(Path(directory), ports=(20_000, 29_999), addresses=["127.0.0.1"])
+        engine = RtpEngine(Path(directory), ports=(20_000, 24_999), addresses=["127.0.0.1"])
         try:
             return await measure("rtpengine", engine.pid, await set_up([engine.url], calls), seconds)
         finally:
