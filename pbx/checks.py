@@ -156,6 +156,8 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
         ("pbx.E013", "SIP_STORE_WAIT", 1, 30),
         ("pbx.E014", "SIP_INBOX_LIMIT", 10, 1_000_000),
         ("pbx.E015", "SIP_KEEPALIVE_INTERVAL", 5, 600),
+        ("pbx.E018", "SIP_SESSION_EXPIRES", 90, 86400),  # RFC 4028 section 4: 90 is the least
+        ("pbx.E019", "SIP_MEDIA_TIMEOUT", 5, 86400),
     )
     for number, name, low, high in limits:
         value = getattr(settings, name)

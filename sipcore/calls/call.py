@@ -31,8 +31,6 @@ SAFE_DATAGRAM = 1300
 """Bytes of a request that every network passes unfragmented (RFC 3261 section 18.1.1)."""
 
 MAX_REDIRECTS = 5
-MEDIA_LOOK_SECONDS = 20.0
-MEDIA_SILENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,14 +440,15 @@ class Call:
 
     async def _watch_media(self) -> None:
         """A direction that was heard and has fallen silent, without hold: ask whether the phone is still there."""
+        longest = self.board.settings.media_seconds
         while True:
-            await asyncio.sleep(MEDIA_LOOK_SECONDS)
+            await asyncio.sleep(longest / 3)
             now = self.board.wall()
             for heard in await self.board.media.heard(self.id):
                 leg = next((leg for leg in self.legs if leg.tag == heard.tag), None)
                 if leg is None or heard.last_at is None or is_on_hold(leg):
                     continue
-                if now - heard.last_at > MEDIA_SILENCE_SECONDS and not await leg.alive():
+                if now - heard.last_at > longest and not await leg.alive():
                     self.hang_up("media_timeout")
                     return
 

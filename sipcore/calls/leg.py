@@ -44,6 +44,7 @@ class Exchange(Protocol):
     """What a leg needs of the place where all legs are known."""
 
     domain: str
+    session_seconds: int
 
     def token(self) -> str: ...
     def contact_host(self, flow: Flow) -> str: ...
@@ -79,7 +80,7 @@ class Leg:
         self.user_agent = ""
         self.sdp_from = b""
         self.sdp_to = b""
-        self.timer = SessionTimer()
+        self.timer = SessionTimer(exchange.session_seconds)
         self.redirected = False
         self._session = int(self.tag[-12:], 16)
         self._origin = 0

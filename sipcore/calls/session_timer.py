@@ -15,8 +15,9 @@ MAX_SECONDS = 86_400
 class SessionTimer:
     """``seconds``: the interval; ``ours``: we refresh; ``known``: the phone supports session timers at all."""
 
-    def __init__(self) -> None:
-        self.seconds = DEFAULT_SECONDS
+    def __init__(self, seconds: int = DEFAULT_SECONDS) -> None:
+        """``seconds`` is what we ask for."""
+        self.seconds = seconds
         self.minimum = MIN_SECONDS
         self.ours = True
         self.known = False

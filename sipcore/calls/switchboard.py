@@ -59,6 +59,10 @@ class CallSettings:
     max_calls_per_extension: int = 10
     max_ringing: int = 200
     decline_stops_all: bool = False
+    session_seconds: int = 1800
+    """Session-Expires (RFC 4028), for both legs: a phone that is gone ends the call within so long."""
+    media_seconds: float = 60.0
+    """After so much silence, without hold, the phone is asked whether it is still there."""
 
 
 class Denied(Exception):
@@ -90,6 +94,7 @@ class Switchboard:
     ) -> None:
         self.settings = settings
         self.domain = settings.domain
+        self.session_seconds = settings.session_seconds
         self.media, self.records, self.log = media, records, log
         self.calls: dict[str, Call] = {}
         self.call_of: dict[Leg, Call] = {}

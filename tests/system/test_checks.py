@@ -21,6 +21,8 @@ WRONG = {
     "pbx.E013": {"SIP_STORE_WAIT": 0},
     "pbx.E014": {"SIP_INBOX_LIMIT": 0},
     "pbx.E015": {"SIP_KEEPALIVE_INTERVAL": 0},
+    "pbx.E018": {"SIP_SESSION_EXPIRES": 60},
+    "pbx.E019": {"SIP_MEDIA_TIMEOUT": 0},
     "pbx.E016": {"SIP_PORT": 8000, "WEB_PORT": 8000},
     "pbx.E020": {"WEB_PORT": 0},
     "pbx.E021": {"DEBUG": True, "WEB_HOST": "0.0.0.0"},

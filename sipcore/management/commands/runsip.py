@@ -188,6 +188,8 @@ class SipServerProcess:
                 max_calls_per_extension=settings.SIP_MAX_CALLS_PER_EXTENSION,
                 max_ringing=settings.SIP_MAX_RINGING,
                 decline_stops_all=settings.SIP_DECLINE_STOPS_ALL,
+                session_seconds=settings.SIP_SESSION_EXPIRES,
+                media_seconds=settings.SIP_MEDIA_TIMEOUT,
             ),
             core.endpoint,
             core.authenticator,
