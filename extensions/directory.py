@@ -106,15 +106,18 @@ class DjangoDirectory:
     def parties(self, numbers: Sequence[str], now: float) -> dict[str, Party]:
         """Those that exist, by the number asked for, capital and small letters being the same, with their living
         bindings (``sipcore.calls.ports.PartyDirectory``)."""
-        wanted = {number.lower(): number for number in numbers}
+        wanted: dict[str, list[str]] = {}
+        for number in numbers:
+            wanted.setdefault(number.lower(), []).append(number)
         rows = Extension.objects.annotate(lower_number=Lower("number")).filter(lower_number__in=list(wanted)).order_by()
         parties: dict[int, Party] = {}
         found: dict[str, Party] = {}
         for row in rows.values_list(
             "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "lower_number"
         ):
-            party = parties[row[0]] = found[wanted[row[6]]] = Party(*row[:6])
+            party = parties[row[0]] = Party(*row[:6])
             party.display_name = clean_text(party.display_name, 80)
+            found.update(dict.fromkeys(wanted[row[6]], party))
         living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
         for row in living.values_list(*COLUMNS):
             binding = _from_row(row)

@@ -5,7 +5,6 @@ and is the same each time the same request comes (RFC 3261 section 8.2.7)."""
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sipcore.protocol.digest import (
 from sipcore.protocol.errors import SipError, UnknownScheme
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import parse_via, split_list
+from sipcore.protocol.mac import Mac
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri, same_uri
 from sipcore.registrar import Cause, Refused
@@ -54,8 +54,9 @@ class Authenticator:
         self._realm, self._algorithms = realm, algorithms
         self._trusted_proxy = trusted_proxy
         self._clock = clock
-        self._tag_key = hmac.digest(key, b"to-tag", "sha256")
-        self._nonces = Nonces(hmac.digest(key, b"nonce", "sha256"), worker, nonce_lifetime)
+        # One secret, two uses: each has a key of its own.
+        self._tags = Mac(Mac(key).digest(b"to-tag"))
+        self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime)
         self._started = int(clock.wall())
         self._counts: OrderedDict[str, int] = OrderedDict()
 
@@ -106,11 +107,11 @@ class Authenticator:
 
     def tag(self, text: str) -> str:
         """A tag that nobody can guess and that is the same for the same text."""
-        return hmac.digest(self._tag_key, text.encode("utf-8", "replace"), "sha256").hex()[:16]
+        return self._tags.digest(text.encode("utf-8", "replace")).hex()[:16]
 
     def _mark(self, request: Request, flow: Flow) -> bytes:
         parts = (request.call_id, request.from_.tag or "", request.via.branch or "", flow.remote[0])
-        return hmac.digest(self._tag_key, "|".join(parts).encode("utf-8", "replace"), "sha256")
+        return self._tags.digest("|".join(parts).encode("utf-8", "replace"))
 
     def _credentials(self, request: Request) -> Credentials | None:
         """Those made for our realm, or None."""

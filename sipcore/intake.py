@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from sipcore.protocol.digest import Credentials
 from sipcore.protocol.errors import SipError
@@ -82,9 +83,12 @@ def _contact(contact: Contact, flow: Flow) -> ContactRequest:
 def _leads_nowhere(uri: Uri, flow: Flow) -> bool:
     """A Contact that no phone can have: the server itself (a call would chase its tail), or many at once.
     Otherwise the host does not matter, because a binding is reached at the address its REGISTER came from."""
-    host = uri.host.strip("[]")
-    if (host, uri.port or 5060) == flow.local:
-        return True
+    return (uri.host, uri.port or 5060) == flow.local or _is_no_one(uri.host)
+
+
+@lru_cache(maxsize=4096)
+def _is_no_one(host: str) -> bool:
+    """Multicast, broadcast, or no address at all."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -94,4 +98,4 @@ def _leads_nowhere(uri: Uri, flow: Flow) -> bool:
 
 def behind_nat(contact: Uri, remote: tuple[str, int]) -> bool:
     """Whether the phone's own idea of its address differs from the one its packets come from."""
-    return contact.host.strip("[]").lower() != remote[0] or (contact.port or 5060) != remote[1]
+    return contact.host != remote[0] or (contact.port or 5060) != remote[1]

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from .errors import SipError, UnknownScheme
 from .headers import parse_params, quote, quoted_end, unquote
+from .mac import Mac
 
 ALGORITHMS = ("MD5", "SHA-256")  # what an HA1 is kept for
 
@@ -162,7 +163,7 @@ class Nonces:
     _SALT = 8  # bytes; with it the whole is 30 bytes, so that Base64 has no spare bits
 
     def __init__(self, key: bytes, worker: int, lifetime: int) -> None:
-        self._key = key
+        self._prepared = Mac(key)
         self._worker = worker & 0xFFFF
         self._lifetime = lifetime
 
@@ -193,7 +194,7 @@ class Nonces:
         return int(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce + "=="))[0])
 
     def _mac(self, head: bytes, source_ip: str) -> bytes:
-        return hmac.digest(self._key, head + _network(source_ip), "sha256")[: self._MAC]
+        return self._prepared.digest(head + _network(source_ip))[: self._MAC]
 
 
 @lru_cache(maxsize=8192)
