@@ -124,7 +124,8 @@ class Path:
         }
         if self.received_from:
             message["received-from"] = [ip_family(self.received_from), self.received_from]
-            flags.append("SIP-source-address")
+            if not _places(sdp) & {b"0.0.0.0", b"::"}:  # with the flag rtpengine would not see the hold of an old phone
+                flags.append("SIP-source-address")
         if self.from_anywhere:
             flags.append("media-from-anywhere")  # read by our relay; rtpengine logs it as unknown
             message["endpoint-learning"] = Learning.IMMEDIATE.value
@@ -147,6 +148,11 @@ class Path:
             return self.learning
         if not self.received_from or not ipaddress.ip_address(self.received_from).is_private:
             return Learning.HEURISTIC
-        lines = sdp.replace(b"\r", b"\n").split(b"\n")
-        places = {line.split()[-1] for line in lines if line.startswith(b"c=") and line.split()}
+        places = _places(sdp)
         return Learning.OFF if places == {self.received_from.encode()} else Learning.HEURISTIC
+
+
+def _places(sdp: bytes) -> set[bytes]:
+    """The addresses of all `c=` lines."""
+    lines = sdp.replace(b"\r", b"\n").split(b"\n")
+    return {line.split()[-1] for line in lines if line.startswith(b"c=")}
