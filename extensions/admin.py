@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from extensions import admin_views, registration_views
+from extensions import admin_views, registration_admin, registration_views  # noqa: F401 (Registrations register)
 from extensions.filters import CredentialFilter, OnlineFilter
 from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension

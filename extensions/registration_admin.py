@@ -1,0 +1,133 @@
+"""Registrations in the admin: every phone that is registered now, whatever its extension.
+
+Who may see and forget them is who may see and change extensions; forgetting is the page that the extension has."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.http import Http404
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from extensions.models import Binding
+from extensions.presence import host_and_port
+
+
+class AnsweringFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "answers"
+
+    def lookups(self, request, model_admin):
+        return [("yes", _("answers")), ("no", _("does not answer"))]
+
+    def queryset(self, request, queryset):
+        if self.value() in ("yes", "no"):
+            return queryset.filter(unreachable_since__isnull=self.value() == "yes")
+        return queryset
+
+
+@admin.register(Binding)
+class RegistrationAdmin(admin.ModelAdmin):
+    actions = None
+    list_display_links = None
+    list_filter = (AnsweringFilter, "transport")
+    list_per_page = 100
+    list_max_show_all = 0
+    list_select_related = ("extension",)
+    ordering = ("extension__number", "-registered_at")
+    search_fields = ("extension__number", "extension__display_name", "user_agent", "remote_host")
+    search_help_text = _("Part of a number, of a name, of a phone's name or of an address")
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    change_list_template = "admin/extensions/binding/change_list.html"
+
+    def has_module_permission(self, request):
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request, obj=None):
+        return request.user.has_perm("extensions.view_extension") or self.may_forget(request)
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    def may_forget(self, request) -> bool:
+        return request.user.has_perm("extensions.change_extension")
+
+    def get_queryset(self, request):
+        now = timezone.now()
+        return super().get_queryset(request).online(now).with_password_age(now).only(
+            "extension__number", "extension__display_name", "user_agent", "transport", "remote_host", "remote_port",
+            "registered_at", "refreshed_at", "expires_at", "unreachable_since", "contact",
+        )
+
+    def get_list_display(self, request):
+        forget = ("forget_column",) if self.may_forget(request) else ()
+        return ("number_column", "state_column", "phone_column", "address_column", "since_column", "expires_column",
+                *forget)
+
+    def changelist_view(self, request, extra_context=None):
+        response = super().changelist_view(request, {"title": _("Registrations"), **(extra_context or {})})
+        if request.headers.get("X-Requested-With") == "fetch" and hasattr(response, "template_name"):
+            response.template_name = "admin/extensions/binding/_list.html"  # the page's own script renews it
+        return response
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        """There is nothing to see of one registration that its extension does not show."""
+        found = self.get_object(request, object_id)
+        if found is None or not self.has_view_permission(request):
+            raise Http404
+        return redirect("admin:extensions_extension_change", found.extension_id)
+
+    @admin.display(description=_("number"), ordering="extension__number")
+    def number_column(self, binding):
+        return format_html(
+            '<a href="{}"><b>{}</b></a> <small>{}</small>',
+            reverse("admin:extensions_extension_change", args=[binding.extension_id]),
+            binding.extension.number, binding.extension.display_name,
+        )
+
+    @admin.display(description=_("state"))
+    def state_column(self, binding):
+        return render_to_string("admin/extensions/binding/_state.html", {"binding": binding})
+
+    @admin.display(description=_("phone"), ordering="user_agent")
+    def phone_column(self, binding):
+        return format_html('<span class="pbx-wrap"><bdi>{}</bdi></span>', binding.user_agent or _("unnamed phone"))
+
+    @admin.display(description=_("address"), ordering="remote_host")
+    def address_column(self, binding):
+        address = host_and_port(binding.remote_host, binding.remote_port)
+        return format_html('<span class="pbx-wrap">{} <small>{}</small></span>', address, binding.transport)
+
+    @admin.display(description=_("since"), ordering="registered_at")
+    def since_column(self, binding):
+        return _time(binding.registered_at)
+
+    @admin.display(description=_("expires"), ordering="expires_at")
+    def expires_column(self, binding):
+        return _time(binding.expires_at)
+
+    @admin.display(description="")
+    def forget_column(self, binding):
+        return format_html(
+            '<a class="pbx-button pbx-quiet" href="{}">{}</a>',
+            reverse("admin:extensions_extension_forget_one", args=[binding.extension_id, binding.pk]),
+            _("Forget this device"),
+        )
+
+
+def _time(moment) -> str:
+    """The time of today, else the day as well."""
+    local = timezone.localtime(moment)
+    shape = "%H:%M" if local.date() == timezone.localdate() else "%Y-%m-%d %H:%M"
+    return format_html('<time class="pbx-nowrap" datetime="{}">{}</time>', local.isoformat(), local.strftime(shape))
