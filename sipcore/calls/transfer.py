@@ -47,26 +47,28 @@ async def on_refer(call: Call, leg: Leg, transaction: ServerTransaction) -> None
     progress = Progress(leg, request.cseq.number, silent)
     progress.tell(100)
     replaces = next((value for name, value in target.headers.items() if name.lower() == "replaces"), None)
+    status = 0
     try:
         consultation = _named_leg(board, leg, unquote(replaces)) if replaces is not None else None
         second = board.call_of.get(consultation) if consultation is not None else None
         if replaces is not None and (consultation is None or second is None):
-            progress.tell(481)
-            return
-        if consultation is not None and second is not None and second.callee is not None:
-            await _attended(call, leg, party, second, consultation, progress)
+            status = 481
+        elif consultation is not None and second is not None and second.callee is not None:
+            status = await _attended(call, leg, party, second, consultation, progress)
         else:
             if second is not None:
                 second.hang_up("transferred", second.role(consultation))
-            await _blind(call, leg, party, target.canonical_user, progress)
+            status = await _blind(call, leg, party, target.canonical_user, progress)
     except (MediaRefused, MediaUnavailable, SipError):
-        progress.tell(488)
+        status = 488
     except StoreUnavailable:
-        progress.tell(503)
+        status = 503
     finally:
         call.transferor = None
         if leg.state is LegState.ENDED:
             call.hang_up("normal", call.role(leg))  # it came to nothing, and the transferor has left
+    if status:
+        progress.tell(status)  # as the last thing: it may lead to the next try
 
 
 class Progress:
@@ -90,8 +92,9 @@ class Progress:
         self._leg.notify(headers, body)
 
 
-async def _blind(call: Call, leg: Leg, party: Leg, number: str, progress: Progress) -> None:
-    """Ring the new number on behalf of the party; until somebody answers, the old call stays as it is."""
+async def _blind(call: Call, leg: Leg, party: Leg, number: str, progress: Progress) -> int:
+    """Ring the new number on behalf of the party; until somebody answers, the old call stays as it is. Returns the
+    status to tell, 0 when it is done."""
     board = call.board
     joined = call.joined = Call(board, board.new_row(party, number), party)
     joined.on_ringing = lambda: progress.tell(180)
@@ -103,11 +106,11 @@ async def _blind(call: Call, leg: Leg, party: Leg, number: str, progress: Progre
             progress.tell(200)
             _hand_over(call, leg, party, joined)
             board.run(joined.story())
-        elif failure is not None:
-            joined.row.cause, joined.row.disposition = failure.cause, failure.disposition
-            progress.tell(failure.status)
-        else:
-            progress.tell(487)
+            return 0
+        if failure is None:
+            return 487
+        joined.row.cause, joined.row.disposition = failure.cause, failure.disposition
+        return failure.status
     finally:
         call.joined = None
         if not found:
@@ -143,23 +146,22 @@ async def _ring_for(joined: Call, party: Leg, number: str) -> Failure | None:
     return None
 
 
-async def _attended(call: Call, leg: Leg, party: Leg, second: Call, consultation: Leg, progress: Progress) -> None:
-    """Join the far parties of the transferor's two calls: one is asked for an offer, the other gets it."""
+async def _attended(call: Call, leg: Leg, party: Leg, second: Call, consultation: Leg, progress: Progress) -> int:
+    """Join the far parties of the transferor's two calls: one is asked for an offer, the other gets it. Returns the
+    status to tell, 0 when it is done."""
     board = call.board
     target = second.other(consultation)
     if target is None or target.state is not LegState.CONFIRMED:
         second.hang_up("transferred", second.role(consultation))
         number = target.number if target is not None else second.row.dst
-        await _blind(call, leg, party, number, progress)
-        return
+        return await _blind(call, leg, party, number, progress)
     joined = call.joined = Call(board, board.new_row(party, target.number), party, target)
     second.transferor = consultation
     done = False
     try:
         refusal = await join(board.media, joined.id, party, target)
         if refusal is not None or LegState.ENDED in (party.state, target.state):
-            progress.tell(refusal.status if refusal is not None else 480)
-            return
+            return refusal.status if refusal is not None else 480
         done = True
         joined.row.answer, joined.row.disposition = board.wall(), "ANSWERED"
         progress.tell(200)
@@ -167,6 +169,7 @@ async def _attended(call: Call, leg: Leg, party: Leg, second: Call, consultation
         second.hang_up("transferred", second.role(consultation))
         _hand_over(call, leg, party, joined)
         board.run(joined.story())
+        return 0
     finally:
         call.joined = second.transferor = None
         if not done:
