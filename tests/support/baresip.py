@@ -36,6 +36,7 @@ ausrc_channels 1
 auplay_channels 1
 snd_path {directory}
 call_max_calls {calls}
+rtp_ports {rtp_ports}
 call_local_timeout 600
 """
 
@@ -53,6 +54,7 @@ class Baresip:
         self, server: tuple[str, int], number: str, password: str, *, domain: str | None = None, expires: int = 60,
         modules: tuple[str, ...] = (), plays: Path | None = None, address: str = "127.0.0.1",
         namespace: str | None = None, options: str = "", sip_port: int | None = None, calls_at_once: int = 4,
+        rtp_ports: str = "10000-40000",
         contacts: tuple[str, ...] = (),
     ) -> None:
         """``plays``: a WAV file of 8 kHz that it says all the time; then it also keeps what it hears, see
@@ -70,7 +72,7 @@ class Baresip:
             modules=next(place for place in places if place.is_dir()),
             more="\n".join(f"module_app {module}.so" for module in modules)
             + ("\nmodule aufile.so\nmodule sndfile.so" if plays else ""),
-            calls=calls_at_once,
+            calls=calls_at_once, rtp_ports=rtp_ports,
             address=address, directory=self.directory,
             source=f"aufile,{plays}" if plays else "aubridge,nil",
         ))

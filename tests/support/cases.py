@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import unittest
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.support.pbx import PostgresStore, RunningPbx, SqliteStore, Store
 
@@ -21,6 +21,8 @@ PASSWORD = "s3cret-pass"
 class PbxCase(unittest.TestCase):
     settings: ClassVar[Mapping[str, str]] = {}
     crowd: ClassVar[bool] = False
+    place: ClassVar[Mapping[str, Any]] = {}
+    """Where it runs, if not on 127.0.0.1: ``namespace``, ``host``, ``port``."""
     pbx: ClassVar[RunningPbx]
     _numbers: ClassVar[itertools.count[int]]
     _prepared: ClassVar[list[str]]
@@ -33,7 +35,7 @@ class PbxCase(unittest.TestCase):
     def setUpClass(cls) -> None:
         super().setUpClass()
         cls._numbers, cls._prepared = itertools.count(1001), []
-        cls.pbx = RunningPbx(cls.make_store(), crowd=cls.crowd, settings=cls.settings)
+        cls.pbx = RunningPbx(cls.make_store(), crowd=cls.crowd, settings=cls.settings, **cls.place)
         cls.addClassCleanup(cls.pbx.stop)
 
     def new_extension(self) -> str:

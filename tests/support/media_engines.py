@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import ClassVar
 
 from tests.support.cases import PbxCase
 from tests.support.processes import Program, free_port, scratch_directory
@@ -20,9 +21,15 @@ def rtp_ports(count: int = 400) -> tuple[int, int]:
 
 
 class OnOurRelay(PbxCase):
+    rtp_range: ClassVar[tuple[int, int]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.rtp_range = rtp_ports()
+
     @classmethod
     def setUpClass(cls) -> None:
-        first, last = rtp_ports()
+        first, last = cls.rtp_range
         cls.settings = {**cls.settings, "RTPENGINE_URLS": "", "RTP_PORTS": f"{first}-{last}"}
         super().setUpClass()
 

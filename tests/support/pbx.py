@@ -184,8 +184,10 @@ class RunningPbx:
 
     def __init__(
         self, store: Store, *, crowd: bool = False, settings: Mapping[str, str] | None = None, start: bool = True,
-        host: str = "127.0.0.1",
+        host: str = "127.0.0.1", namespace: str | None = None, port: int | None = None,
     ) -> None:
+        """``namespace``: the network namespace it runs in, ``host`` then one of the addresses there."""
+        self.namespace = namespace
         self.store = store
         self.domain = DOMAIN
         self.host = host
@@ -194,7 +196,7 @@ class RunningPbx:
         self._program: Program | None = None
         try:
             store.fill(crowd)
-            self.port = free_port()
+            self.port = port or free_port()
             if start:
                 self.start()
         except BaseException:
@@ -225,8 +227,9 @@ class RunningPbx:
         return (self.host, self.port)
 
     def command(self, *more: str) -> list[str]:
+        prefix = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         return [
-            sys.executable, "manage.py", "runsip", "--host", self.host, "--port", str(self.port),
+            *prefix, sys.executable, "manage.py", "runsip", "--host", self.host, "--port", str(self.port),
             "--domain", self.domain, *more,
         ]
 
