@@ -11,6 +11,9 @@ from pbx.calls.models import CallRecord
 from pbx.calls.words import short_reason, sip_answer
 from sipcore.calls.records import LegRow, MediaRow
 
+GAVE_WAY = 487
+"""What a phone answers when it is told to ring no more: another answered, or the caller gave up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -40,11 +43,11 @@ def _steps_of_leg(call: CallRecord, leg: LegRow) -> list[Step]:
     if leg.answered_at is not None:
         steps.append(_step(call, leg.answered_at, _("%(number)s answers") % number, device, "good"))
     if leg.ended_at is not None and leg.answered_at is None:
-        if leg.code:
+        if leg.code and leg.code != GAVE_WAY:
             text = _("%(number)s: %(answer)s") % {**number, "answer": sip_answer(leg)}
         else:
             text = _("%(number)s stops ringing") % number
-        steps.append(_step(call, leg.ended_at, text, device, "bad" if leg.code and leg.code != 487 else ""))
+        steps.append(_step(call, leg.ended_at, text, device, "bad" if leg.code and leg.code != GAVE_WAY else ""))
     return steps
 
 
