@@ -122,17 +122,17 @@ class Path:
             "replace": ["origin", "session-connection"],
             "TOS": EXPEDITED,
         }
+        zero = bool(places := _places(sdp)) and places <= {b"0.0.0.0", b"::"}
         if self.received_from:
             message["received-from"] = [ip_family(self.received_from), self.received_from]
-            if not _places(sdp) & {b"0.0.0.0", b"::"}:  # with the flag rtpengine would not see the hold of an old phone
-                flags.append("SIP-source-address")
-        if self.from_anywhere:
-            flags.append("media-from-anywhere")  # read by our relay; rtpengine logs it as unknown
-            message["endpoint-learning"] = Learning.IMMEDIATE.value
-        else:
-            message["endpoint-learning"] = self._learning(sdp).value
-        if self.media_address:
+            # With either of the two, rtpengine would not let the other phone see the hold of an old one.
+            flags += [] if zero else ["SIP-source-address"]
+        if self.media_address and not zero:
             message["media address"] = self.media_address
+        # As a flag: 10.5 passes over the key of this name unless its value is a list.
+        learning = Learning.IMMEDIATE if self.from_anywhere else self._learning(sdp)
+        flags.append(f"endpoint-learning-{learning.value}")
+        flags += ["media-from-anywhere"] if self.from_anywhere else []  # our relay's; rtpengine passes over it
         family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
         if family:
             message["address family"] = family

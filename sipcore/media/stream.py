@@ -200,7 +200,8 @@ class Stream:
         if self.rtcp:
             ssrc = int.from_bytes(packet[4:8], "big")
         if source != self.locked and not self._admit(source, ssrc):
-            self.elsewhere += 1
+            if self.trusted or self.signalled is not None:  # else it may be the phone, faster than its description
+                self.elsewhere += 1
             return False
         self.count(size, packet)
         return True

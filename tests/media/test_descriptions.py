@@ -109,9 +109,9 @@ class DescriptionTests(unittest.TestCase):
                     word in line for word in PASSES_THE_RELAY
                 ):
                     self.assertIn(line, lines)
-            for before, after in zip(parse_sdp(wire(text)).media, read(rewrite(read(wire(text)), "1.2.3.4", ports)).media,
-                                     strict=True):  # fmt: skip
-                self.assertEqual((before.formats, before.protocol), (after.formats, after.protocol))
+            after = read(rewrite(read(wire(text)), "1.2.3.4", ports)).media
+            for before, passed in zip(parse_sdp(wire(text)).media, after, strict=True):
+                self.assertEqual((before.formats, before.protocol), (passed.formats, passed.protocol))
 
     def test_ports_and_the_port_of_reports(self) -> None:
         lines = rewritten(LINPHONE, [10_004, 0])
