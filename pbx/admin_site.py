@@ -46,6 +46,9 @@ class PbxAdminSite(AdminSite):
         apps = super().get_app_list(request, app_label)
         if not settings.ADMIN_TOTP:
             apps = [app for app in apps if app["app_label"] != "otp_totp"]
+        for app in apps:
+            if app["app_label"] == "otp_totp":
+                app["name"] = _("Authenticator apps")
         # What concerns telephones first, who may administer last; in between as they are named.
         return sorted(apps, key=lambda app: (app["app_label"] in LAST_APPS) - (app["app_label"] in FIRST_APPS))
 
