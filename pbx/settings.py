@@ -152,6 +152,7 @@ LANGUAGES = [("uz", _("Uzbek")), ("ru", _("Russian")), ("en", _("English"))]
 LOCALE_PATHS = [LOCALE_DIR]
 LANGUAGE_COOKIE_AGE = 365 * 86400  # seconds
 TIME_ZONE = environment.text("TIME_ZONE") or machine_time_zone()
+FORMAT_MODULE_PATH = "pbx.formats"
 USE_I18N = True
 USE_TZ = True
 
