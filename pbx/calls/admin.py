@@ -86,7 +86,7 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("start"), ordering="start")
     def start_column(self, call):
-        return format_html('<span class="pbx-nowrap">{:%Y-%m-%d %H:%M:%S}</span>', timezone.localtime(call.start))
+        return format_html('<span class="pbx-nowrap">{}</span>', f"{timezone.localtime(call.start):%Y-%m-%d %H:%M:%S}")
 
     @admin.display(description=_("from"))
     def src_column(self, call):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Max
 
+from pbx.calls.call_table import COLUMNS, TIMES, upsert
 from pbx.calls.models import CallAction, CallRecord
 from pbx.store_access import unit_of_work
 from pbx.system.models import SipProcess
@@ -24,16 +26,16 @@ MOST_TEXT = 128
 """Characters of each text inside a leg."""
 
 MOST_SECONDS = 2**31 - 1
+LATEST = 2**36
+"""Seconds since 1970: no call begins after the year 4000."""
+
 READ_AT_ONCE = 400
 """Names in one IN list: SQLite's limit is 999 parameters."""
 
-_WRITTEN = [
-    field.name for field in CallRecord._meta.concrete_fields if field.name not in ("id", "uniqueid")
-]
 _LIMITS = {
-    name: CallRecord._meta.get_field(name).max_length
-    for name in ("node", "src", "dst", "clid", "disposition", "cause", "hung_up_by", "sip_call_id")
+    field.name: field.max_length for field in CallRecord._meta.concrete_fields if field.max_length
 }
+_PARTS = {kind: tuple(part.name for part in fields(kind)) for kind in (LegRow, MediaRow)}
 
 
 class DjangoCallStore:
@@ -42,12 +44,10 @@ class DjangoCallStore:
         newest = {row.uniqueid: row for row in rows}
         if not newest:
             return
-        CallRecord.objects.bulk_create(
-            [_to_record(newest[uniqueid]) for uniqueid in sorted(newest)],  # sorted: two writers cannot deadlock
-            update_conflicts=True,
-            unique_fields=["uniqueid"],
-            update_fields=_WRITTEN,
-        )
+        # Sorted: two writers cannot deadlock.
+        values = [_values_of(newest[uniqueid]) for uniqueid in sorted(newest)]
+        with transaction.atomic():
+            upsert(values)
 
     @unit_of_work
     def close_orphans(self, node: str, now: float) -> int:
@@ -94,31 +94,34 @@ def _close(call: CallRecord, end: datetime) -> None:
     call.cause, call.hung_up_by = "pbx_crashed", "pbx"
 
 
-def _to_record(row: CallRow) -> CallRecord:
-    if not row.uniqueid or clean_text(row.uniqueid, 64) != row.uniqueid:
+def _values_of(row: CallRow) -> list[object]:
+    """The values of ``call_table.COLUMNS``."""
+    if not row.uniqueid or clean_text(row.uniqueid, _LIMITS["uniqueid"]) != row.uniqueid:
         raise ValueError("uniqueid")
-    texts = {name: clean_text(getattr(row, name), limit) for name, limit in _LIMITS.items()}
-    return CallRecord(
-        uniqueid=row.uniqueid,
-        start=_moment(row.start),
-        answer=None if row.answer is None else _moment(row.answer),
-        end=None if row.end is None else _moment(row.end),
-        duration=min(row.duration, MOST_SECONDS),
-        billsec=min(row.billsec, MOST_SECONDS),
-        legs=[_plain(leg) for leg in row.legs[:MOST_LEGS]],
-        media=[_plain(media) for media in row.media[:MOST_LEGS]],
-        **texts,
-    )
+    return [_column(row, name) for name in COLUMNS]
+
+
+def _column(row: CallRow, name: str) -> object:
+    if name in ("legs", "media"):
+        return json.dumps([_plain(part) for part in getattr(row, name)[:MOST_LEGS]], allow_nan=False)
+    value = getattr(row, name)
+    if name in _LIMITS:
+        return clean_text(value, _LIMITS[name])
+    if name in TIMES and value is not None and not 0 <= value < LATEST:
+        raise ValueError(name)  # PostgreSQL would keep an infinite one, and nothing could read it back
+    return min(value, MOST_SECONDS) if name in ("duration", "billsec") else value
 
 
 def _plain(part: LegRow | MediaRow) -> dict[str, object]:
     """What JSON columns take: clean texts, finite numbers."""
-    values = asdict(part)
-    for name, value in values.items():
+    values = {}
+    for name in _PARTS[type(part)]:
+        value = getattr(part, name)
         if isinstance(value, str):
-            values[name] = clean_text(value, MOST_TEXT)
+            value = clean_text(value, MOST_TEXT)
         elif isinstance(value, float) and not math.isfinite(value):
-            values[name] = None if name.endswith("_at") else 0.0
+            value = None if name.endswith("_at") else 0.0
+        values[name] = value
     return values
 
 
