@@ -192,6 +192,22 @@ class PortTests(OnOurRelay):
         self.assertEqual(place(wait_until(again, "a pair that has rested", 10))[1], used[2])
 
 
+class IdleTests(OnOurRelay):
+    @classmethod
+    def start_engine(cls) -> list[str]:
+        cls.relays = RelayProcesses(ports=port_range(), addresses=ADDRESSES, options=["--idle", "1.5"])
+        cls.addClassCleanup(lambda: cls.background.run(cls.relays.stop()))
+        return cls.background.run(cls.relays.start())
+
+    def test_a_call_the_pbx_has_lost_does_not_hold_its_ports_for_ever(self) -> None:
+        one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
+        self.join(one, two)
+        for _ in range(25):
+            one.say(pause=0.1)  # one voice is enough to keep it
+        self.assertIn(self.call_id, self.wait(self.pool.calls_of(self.relays.urls[0])))
+        wait_until(lambda: not self.wait(self.pool.calls_of(self.relays.urls[0])), "it is forgotten")
+
+
 class RubbishTests(OnOurRelay):
     def memory(self) -> int:
         """Kilobytes."""

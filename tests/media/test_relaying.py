@@ -1,5 +1,6 @@
 """Sound goes through, on our relay and on rtpengine."""
 
+import socket
 import struct
 import time
 
@@ -139,6 +140,20 @@ class RelayingTests:
             return any(len(packet) == 172 for packet in packets(one.rtp, 0.05))
 
         wait_until(heard_itself, "its own packets", 8)
+
+    def test_packets_have_the_mark_of_voice(self: EngineCase) -> None:
+        for ip, level, receive, kind in (
+            ("127.0.0.3", socket.IPPROTO_IP, 13, socket.IP_TOS),  # IP_RECVTOS, which Python 3.11 does not name
+            ("::1", socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, socket.IPV6_TCLASS),
+        ):
+            one, two = self.phone("127.0.0.2", 11), self.phone(ip, 22)
+            two.rtp.setsockopt(level, receive, 1)
+            self.join(one, two)
+            hears(two.rtp, one)
+            one.say()
+            _, ancillary, _, _ = two.rtp.recvmsg(2048, 64)
+            self.assertEqual([value[0] for _, what, value in ancillary if what == kind], [0xB8])
+            self.wait(self.pool.delete(self.call_id))
 
     def test_figures(self: EngineCase) -> None:
         one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
