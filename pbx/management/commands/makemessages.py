@@ -1,4 +1,4 @@
-"""``manage.py makemessages``: one catalogue for all rooms, in both languages; then translate, then ``compilemessages``."""
+"""``manage.py makemessages``: one catalogue for all rooms, in both languages; afterwards ``compilemessages``."""
 
 from __future__ import annotations
 
