@@ -39,6 +39,10 @@ COOKIES = 5000  # answers kept for retransmissions
 COOKIE_LIFE = 30.0  # seconds
 IDLE_CALL = 3600.0  # seconds without packet or command after which a call was forgotten by the PBX
 FILES = 65_536
+NICE = -10
+"""Sound does not wait for others' work, where the system lets us say so (measured: with 400 calls on two busy cores a
+packet otherwise waits tens of milliseconds)."""
+
 LONGEST_UNCOLLECTED = 300.0
 """Seconds. The rounds of Python's cycle collector over all calls cost 7 % and pauses; we leave almost no cycles, so
 it runs when there is little else to do."""
@@ -52,9 +56,7 @@ class Stop(Exception):
 class Relay:
     """``address``: where ``ng`` is listened to. Raises OSError when that cannot be bound."""
 
-    def __init__(
-        self, address: Address, ports: Ports, advertised: dict[str, str], idle: float = IDLE_CALL
-    ) -> None:
+    def __init__(self, address: Address, ports: Ports, advertised: dict[str, str], idle: float = IDLE_CALL) -> None:
         self.now = time.monotonic()
         self._epoll = select.epoll()
         self._hot: dict[int, tuple[socket.socket, Stream]] = {}
@@ -267,6 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, FILES) if hard > 0 else FILES, hard))
+    with contextlib.suppress(OSError):  # not root, and no LimitNICE: as everybody
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
     try:
         ports = Ports(first, last, quarantine=chosen.quarantine)
         relay = Relay(address, ports, addresses, chosen.idle)
