@@ -4,7 +4,7 @@ store's thread, as soon as it has time. What is marked again meanwhile is writte
 from __future__ import annotations
 
 import threading
-from copy import deepcopy
+from dataclasses import replace
 
 from sipcore.calls.records import CallRow, CallStore
 from sipcore.log import SipLog
@@ -22,7 +22,10 @@ class RecordBook:
     def changed(self, row: CallRow) -> None:
         """Write this row soon."""
         with self._lock:
-            self._marked[row.uniqueid] = deepcopy(row)
+            # A copy: the call goes on while the store's thread writes.
+            self._marked[row.uniqueid] = replace(
+                row, legs=[replace(leg) for leg in row.legs], media=[replace(media) for media in row.media]
+            )
             if self._asked:
                 return
             self._asked = True

@@ -123,13 +123,13 @@ class Call:
 
     # The story
 
-    async def run(self, number: str) -> None:
-        """From the caller's INVITE to the end."""
+    async def run(self, number: str, party: Party | None) -> None:
+        """From the caller's INVITE to the end. ``party``: whose number it is, if anybody's."""
         invite = self.caller.invite
         assert invite is not None
         self._max_forwards = (invite.request.max_forwards or 70) - 1
         try:
-            failure = await self._connect(number)
+            failure = await self._connect(number, party)
             if failure is None:
                 await self.talk()
             else:
@@ -162,14 +162,13 @@ class Call:
         """For a transfer: ring the number for a party that is in a call already. None: ``callee`` has answered and
         has its ACK; the party itself is still to be told."""
         self._for_transfer = True
-        return await self._connect(number)
+        return await self._connect(number, (await self.board.parties([number])).get(number))
 
-    async def _connect(self, number: str) -> Failure | None:
+    async def _connect(self, number: str, party: Party | None) -> Failure | None:
         """Ring the number, following redirections within this PBX. None: connected."""
         seen: list[str] = []
         while not self.over.done():
             seen.append(number.lower())
-            party = (await self.board.parties([number])).get(number)
             outcome = await self._ring_party(party)
             if outcome is None or isinstance(outcome, Failure):
                 return outcome
@@ -177,6 +176,7 @@ class Call:
             if target is None or target.lower() in seen or len(seen) > MAX_REDIRECTS:
                 return NOT_REGISTERED
             number = target
+            party = (await self.board.parties([number])).get(number)
         return CANCELLED
 
     async def _ring_party(self, party: Party | None) -> Failure | Response | None:

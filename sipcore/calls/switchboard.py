@@ -18,6 +18,7 @@ from sipcore.calls import bridge, transfer
 from sipcore.calls.book import RecordBook
 from sipcore.calls.call import TOO_MANY_CALLS, Call
 from sipcore.calls.leg import ALLOW, SDP, AckLost, Leg, LegState, sdp_of
+from sipcore.calls.lookups import Lookups
 from sipcore.calls.messages import deliver_message
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable, Party, PartyDirectory
 from sipcore.calls.records import CallRow
@@ -101,7 +102,8 @@ class Switchboard:
         self.draining = False
         self.subscriptions: Subscriptions | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
-        self._directory, self._parties, self._store = directory, parties, store
+        self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
+        self._parties = Lookups(store, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS)
         self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
         self._requests = Requests(endpoint, clock.now, pump)
         self._legs: dict[tuple[str, str], Leg] = {}
@@ -154,8 +156,9 @@ class Switchboard:
         return [(name, value) for name, value in caller.invite.request.headers if name in names]
 
     async def parties(self, numbers: list[str]) -> dict[str, Party]:
-        wall = self._clock.wall()
-        return await self._store.ask(lambda: self._parties.parties(numbers, wall), STORE_SECONDS)
+        """Those that exist, by the number asked for, which finds them ignoring case."""
+        found = await self._parties.get(number.lower() for number in numbers)
+        return {number: found[number.lower()] for number in numbers if number.lower() in found}
 
     def is_full(self, account_id: int) -> bool:
         """Whether this extension has as many calls as it may have."""
@@ -376,7 +379,7 @@ class Switchboard:
     ) -> Account | None:
         """The account behind the credentials, or None: then the request has been answered."""
         try:
-            accounts = await self._store.ask(lambda: self._directory.accounts([credentials.username]), STORE_SECONDS)
+            accounts = await self._accounts.get([credentials.username])
         except StoreUnavailable:
             retry = [("Retry-After", str(secrets.randbelow(30) + 5))]
             self.respond(transaction, make_response(request, 503, headers=retry))
@@ -409,11 +412,13 @@ class Switchboard:
             self.respond(transaction, make_response(request, 420, headers=headers))
             return
         try:
-            party = (await self.parties([account.number])).get(account.number)
+            dialled = request.request_uri.canonical_user
+            found = await self.parties([account.number, dialled])
+            party = found.get(account.number)
             if party is None:
                 self.respond(transaction, make_response(request, 403))
             elif request.method == "INVITE":
-                await self._call(request, flow, transaction, party)
+                await self._call(request, flow, transaction, party, found.get(dialled))
             elif request.method == "MESSAGE":
                 await deliver_message(self, request, transaction, party)
             elif request.method == "SUBSCRIBE" and self.subscriptions is not None:
@@ -426,7 +431,9 @@ class Switchboard:
         except SipError as error:
             self.respond(transaction, make_response(request, error.status or 400, error.reason))
 
-    async def _call(self, request: Request, flow: Flow, transaction: ServerTransaction, party: Party) -> None:
+    async def _call(
+        self, request: Request, flow: Flow, transaction: ServerTransaction, party: Party, called: Party | None
+    ) -> None:
         """A new INVITE of a proven extension."""
         if self._beginning.pop(transaction, False):
             raise SipError(487, "Request Terminated")
@@ -460,7 +467,7 @@ class Switchboard:
             if full:
                 await call.refuse(TOO_MANY_CALLS)
             else:
-                await (self._echo(call) if number == ECHO else call.run(number))
+                await (self._echo(call) if number == ECHO else call.run(number, called))
         finally:
             self._inviting.pop(transaction, None)
             self.log.info(f"Call {call.id} ended: {call.row.disposition} {call.row.cause}")

@@ -107,7 +107,7 @@ class FailuresInMemory(InMemory):
         a, b = self.phones()
         self.world.store.delay = 0.4
         call = a.invite(b.number)
-        self.world.pass_time(0.9)
+        self.world.pass_time(0.6)
         call.cancel()
         call.refused(487)
         b.quiet(1.0)

@@ -61,10 +61,9 @@ class Sipp(Program):
         with (self.directory / "statistics").open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter=";"))
         last = rows[-1]
-        hours, minutes, seconds, *micro = last["ElapsedTime(C)"].split(":")
-        taken = int(hours) * 3600 + int(minutes) * 60 + float(seconds) + (int(micro[0]) / 1e6 if micro else 0.0)
+        begun, ended = (float(last[name].split()[-1]) for name in ("StartTime", "CurrentTime"))
         return Report(
-            int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), taken,
+            int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), ended - begun,
             max(int(row["CurrentCall"]) for row in rows), self.errors,
         )
 
