@@ -17,6 +17,13 @@ MAX_COOKIE = 64  # bytes
 EXPEDITED = 0xB8
 """The TOS byte of voice: DSCP EF, 46 (RFC 3246)."""
 
+SUITES = (
+    "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
+    "AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32",
+    "F8_128_HMAC_SHA1_80", "F8_128_HMAC_SHA1_32", "NULL_HMAC_SHA1_80", "NULL_HMAC_SHA1_32",
+)  # fmt: skip
+"""What rtpengine 10.5 adds to every encrypted offer unless told not to, two of them without any encryption."""
+
 Message = dict[str, Decoded]
 
 
@@ -136,6 +143,7 @@ class Path:
         family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
         if family:
             message["address family"] = family
+        message |= _encryption(sdp)
         if self.direction:
             message["direction"] = list(self.direction)
         message["flags"] = flags
@@ -156,3 +164,12 @@ def _places(sdp: bytes) -> set[bytes]:
     """The addresses of all `c=` lines."""
     lines = sdp.replace(b"\r", b"\n").split(b"\n")
     return {line.split()[-1] for line in lines if line.startswith(b"c=")}
+
+
+def _encryption(sdp: bytes) -> dict[str, Encodable]:
+    """Keys that make rtpengine offer the encryption that was offered to it, and no other."""
+    if b"a=fingerprint:" in sdp:
+        return {"SDES": ["off"]}
+    lines = sdp.replace(b"\r", b"\n").split(b"\n")
+    offered = {word for line in lines if line.startswith(b"a=crypto:") for word in line.split()[1:2]}
+    return {"DTLS": "off", "SDES": [f"no-{suite}" for suite in SUITES if suite.encode() not in offered]}

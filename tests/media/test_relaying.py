@@ -128,6 +128,16 @@ class RelayingTests:
         hears(two.rtp, moved)
         hears(moved.rtp, two)
 
+    def test_keys_pass_and_no_other_is_added(self: EngineCase) -> None:
+        one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
+        keys = [f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{letter * 40}" for letter in ("A", "B")]
+        told = self.offer(one, two, sdp=one.describe(keys[0]).replace(b"RTP/AVP", b"RTP/SAVP"))
+        self.assertEqual([line for line in told.decode().splitlines() if "crypto" in line], keys[:1])
+        self.assertNotIn(b"fingerprint", told)
+        told = self.answer(one, two, sdp=two.describe(keys[1]).replace(b"RTP/AVP", b"RTP/SAVP"))
+        self.assertEqual([line for line in told.decode().splitlines() if "crypto" in line], keys[1:])
+        self.assertIn(b"RTP/SAVP", told)
+
     def test_echo(self: EngineCase) -> None:
         one = self.phone("127.0.0.2", 11, named="192.168.77.50")
         offered = one.describe()
