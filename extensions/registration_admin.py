@@ -38,7 +38,7 @@ class RegistrationAdmin(admin.ModelAdmin):
     list_per_page = 100
     list_max_show_all = 0
     list_select_related = ("extension",)
-    ordering = ("extension__number", "-registered_at")
+    ordering = ("extension__number",)
     search_fields = ("extension__number", "extension__display_name", "user_agent", "remote_host")
     search_help_text = _("Part of a number, of a name, of a phone's name or of an address")
     show_full_result_count = False
@@ -111,11 +111,11 @@ class RegistrationAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("since"), ordering="registered_at")
     def since_column(self, binding):
-        return _time(binding.registered_at)
+        return format_html('<span class="pbx-seen-label">{} </span>{}', _("since"), _time(binding.registered_at))
 
     @admin.display(description=_("expires"), ordering="expires_at")
     def expires_column(self, binding):
-        return _time(binding.expires_at)
+        return format_html('<span class="pbx-seen-label">{} </span>{}', _("expires"), _time(binding.expires_at))
 
     @admin.display(description="")
     def forget_column(self, binding):
