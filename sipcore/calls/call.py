@@ -276,8 +276,8 @@ class Call:
         if response.status >= 300:
             attempt.row.state = "failed"
             outgoing = attempt.outgoing
-            sent = outgoing.transaction.sent or b"" if outgoing is not None else b""
-            if outgoing is not None and not outgoing.answered and leg.flow.transport == "UDP" and len(sent) > SAFE_DATAGRAM:
+            silent = outgoing is not None and not outgoing.answered and leg.flow.transport == "UDP"
+            if silent and outgoing is not None and len(outgoing.transaction.sent or b"") > SAFE_DATAGRAM:
                 attempt.row.reason = "fragmented"
             leg.end()
             if sdp:

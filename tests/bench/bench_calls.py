@@ -60,8 +60,12 @@ def accounts() -> dict[str, str]:
 
 @contextmanager
 def runsip() -> Iterator[Subject]:
-    many = {"SIP_MAX_CALLS": "2000", "SIP_MAX_RINGING": "1000", "SIP_MAX_CALLS_PER_EXTENSION": "1000",
-            "RTP_PORTS": "42000-45999"}
+    many = {
+        "SIP_MAX_CALLS": "2000",
+        "SIP_MAX_RINGING": "1000",
+        "SIP_MAX_CALLS_PER_EXTENSION": "1000",
+        "RTP_PORTS": "42000-45999",
+    }
     with RunningPbx(SqliteStore(), settings=many) as pbx:
         pbx.create_extensions(accounts())
         answering = callee(pbx.server, pbx.domain, CALLEE, accounts()[CALLEE])
@@ -93,9 +97,7 @@ def kamailio(children: int) -> Iterator[Subject]:
 def measure(subject: Subject, calls: int, at_once: int, rate: int) -> Figures:
     callers = [(number, password) for number, password in accounts().items() if number != CALLEE]
     before = subject.cpu(), subject.own(), cpu_of(subject.answering)
-    calling = caller(
-        subject.server, subject.domain, CALLEE, callers, count=calls, rate=rate, at_once=at_once, hold=0
-    )
+    calling = caller(subject.server, subject.domain, CALLEE, callers, count=calls, rate=rate, at_once=at_once, hold=0)
     try:
         spent = 0.0
         while calling.running:
@@ -123,8 +125,10 @@ def floor(calls: int) -> Figures:
     """The bare loop takes and sends half as many datagrams each as a call has; 700 bytes is what they are long."""
     port = free_port()
     echo = Program(
-        [sys.executable, "-m", "tests.bench.echo_server", str(port)], cwd=ROOT,
-        log_path=scratch_directory("echo") / "log", name="echo",
+        [sys.executable, "-m", "tests.bench.echo_server", str(port)],
+        cwd=ROOT,
+        log_path=scratch_directory("echo") / "log",
+        name="echo",
     )
     try:
         echo.wait_for("listening")
@@ -160,10 +164,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     calls, runs = (400, 1) if options.quick else (options.calls, options.runs)
-    print(f"{calls} calls, {options.at_once} at once, medians of {runs}, {os.cpu_count()} processors, load average "
-          f"{os.getloadavg()[0]:.1f} at the start (others' work costs everybody rate, not processor time)")
+    print(
+        f"{calls} calls, {options.at_once} at once, medians of {runs}, {os.cpu_count()} processors, load average "
+        f"{os.getloadavg()[0]:.1f} at the start (others' work costs everybody rate, not processor time)"
+    )
     subjects: list[tuple[str, Callable]] = [
-        ("runsip", runsip), ("Kamailio, 2 children", lambda: kamailio(2)), ("Kamailio, 1 child", lambda: kamailio(1)),
+        ("runsip", runsip),
+        ("Kamailio, 2 children", lambda: kamailio(2)),
+        ("Kamailio, 1 child", lambda: kamailio(1)),
     ]
     results: dict[str, list[Figures]] = {}
     for _ in range(runs):
@@ -181,8 +189,10 @@ def main() -> int:
     ours = found["runsip"]
     for name, f in found.items():
         if name != "runsip":
-            print(f"runsip: {ours.rate / f.rate:.2f} times the calls a second of {name}, "
-                  f"{ours.cpu / f.cpu:.1f} times its processor time ({ours.signalling / f.cpu:.1f} without the relay)")
+            print(
+                f"runsip: {ours.rate / f.rate:.2f} times the calls a second of {name}, "
+                f"{ours.cpu / f.cpu:.1f} times its processor time ({ours.signalling / f.cpu:.1f} without the relay)"
+            )
     return 1 if any(f.failed for f in found.values()) else 0
 
 

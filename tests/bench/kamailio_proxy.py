@@ -1,5 +1,5 @@
-"""Kamailio as a stateful proxy between two phones: digest for each INVITE (with a password made of the number, so that no
-database is asked), Record-Route, ``tm``. It carries no media and keeps no record of the call."""
+"""Kamailio as a stateful proxy between two phones: digest for each INVITE (with a password made of the number, so that
+no database is asked), Record-Route, ``tm``. It carries no media and keeps no record of the call."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ class KamailioProxy:
         self.directory = scratch_directory("kamailio")
         modules = next(Path("/usr/lib").glob("*/kamailio/modules"), Path("/usr/lib/kamailio/modules"))
         configuration = self.directory / "kamailio.cfg"
-        configuration.write_text(CONFIGURATION.format(
-            children=children, port=self.port, modules=modules, realm=REALM, callee=callee
-        ))
+        configuration.write_text(
+            CONFIGURATION.format(children=children, port=self.port, modules=modules, realm=REALM, callee=callee)
+        )
         self._program = Program(
             [kamailio, "-f", str(configuration), "-DD", "-E", "-m", "256", "-M", "16", "-Y", str(self.directory)],
-            log_path=self.directory / "log", death_signal="TERM", name="kamailio",
+            log_path=self.directory / "log",
+            death_signal="TERM",
+            name="kamailio",
         )
 
     @property

@@ -1,2 +1,2 @@
-"""How calls go on the wire: the scenarios are mixins, played in memory by ``tests.engine.test_calls`` and against a real
-``runsip`` with a media engine by the tests here."""
+"""How calls go on the wire: the scenarios are mixins, played in memory by ``tests.engine.test_calls_*`` and against a
+real ``runsip`` with a media engine by the tests here."""

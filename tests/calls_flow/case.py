@@ -27,7 +27,9 @@ class FlowCase(unittest.TestCase):
         first = self.phone()
         return [first, *(self.phone(first.number) for _ in range(count - 1))]
 
-    def connect(self, a: Caller, b: Caller, headers: list[Header] | None = None, **answer: Any) -> tuple[Dialog, Dialog]:
+    def connect(
+        self, a: Caller, b: Caller, headers: list[Header] | None = None, **answer: Any
+    ) -> tuple[Dialog, Dialog]:
         """a calls b and b answers."""
         call = a.invite(b.number, headers=headers or [])
         theirs = b.answer(b.expect("INVITE"), ack=False, **answer)
@@ -50,7 +52,9 @@ class FlowCase(unittest.TestCase):
         self.assertIsNone(row["end"])
         return row
 
-    def ended(self, src: Caller | str, dst: Caller | str, cause: str, disposition: str, by: str | None = None) -> dict[str, Any]:
+    def ended(
+        self, src: Caller | str, dst: Caller | str, cause: str, disposition: str, by: str | None = None
+    ) -> dict[str, Any]:
         row = self.record(src, dst)
         self.assertEqual((cause, disposition), (row["cause"], row["disposition"]), row)
         if by is not None:

@@ -69,8 +69,13 @@ class ForkFlows(FlowCase):
         self.ended(a, b, "normal", "ANSWERED")
 
     def test_the_best_of_several_refusals(self) -> None:
-        for statuses, status in (((480, 486), 486), ((408, 486), 486), ((503, 404), 404), ((486, 603), 603),
-                                 ((500, 480), 480)):
+        for statuses, status in (
+            ((480, 486), 486),
+            ((408, 486), 486),
+            ((503, 404), 404),
+            ((486, 603), 603),
+            ((500, 480), 480),
+        ):
             with self.subTest(statuses=statuses):
                 _a, devices, invites, call = self.ring_all()
                 for device, invite, code in zip(devices, invites, statuses, strict=True):
@@ -148,7 +153,9 @@ class ForkFlows(FlowCase):
         a, b = self.phones()
         call = a.invite(b.number)
         invite = b.expect("INVITE")
-        twin = a.send("INVITE", call.sent.uri, [(n, v) for n, v in call.sent.headers if n != "Authorization"], call.sent.body)
+        twin = a.send(
+            "INVITE", call.sent.uri, [(n, v) for n, v in call.sent.headers if n != "Authorization"], call.sent.body
+        )
         refusal = a.final(twin)
         self.assertIn(refusal.status, (401, 482))
         a.ack_failure(twin, refusal)

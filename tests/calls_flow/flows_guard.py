@@ -7,10 +7,15 @@ import re
 from tests.calls_flow.case import FlowCase
 
 FORGED = [
-    ("P-Asserted-Identity", '"The Boss" <sip:9999@pbx.test>'), ("P-Preferred-Identity", "<sip:9999@pbx.test>"),
-    ("Remote-Party-ID", "<sip:9999@pbx.test>;party=calling"), ("Diversion", "<sip:9999@pbx.test>;reason=busy"),
-    ("Identity", '"abc";info=<https://192.0.2.66/cert>'), ("Privacy", "id"), ("History-Info", "<sip:9999@pbx.test>;index=1"),
-    ("X-Secret", "9999"), ("Call-Info", "<http://192.0.2.66/9999>"),
+    ("P-Asserted-Identity", '"The Boss" <sip:9999@pbx.test>'),
+    ("P-Preferred-Identity", "<sip:9999@pbx.test>"),
+    ("Remote-Party-ID", "<sip:9999@pbx.test>;party=calling"),
+    ("Diversion", "<sip:9999@pbx.test>;reason=busy"),
+    ("Identity", '"abc";info=<https://192.0.2.66/cert>'),
+    ("Privacy", "id"),
+    ("History-Info", "<sip:9999@pbx.test>;index=1"),
+    ("X-Secret", "9999"),
+    ("Call-Info", "<http://192.0.2.66/9999>"),
 ]
 
 
@@ -80,8 +85,12 @@ class GuardFlows(FlowCase):
         a, b = self.phones()
         ours, theirs = self.connect(a, b)
         for local, remote in (("x", ours.remote_tag), (ours.local_tag, "x")):
-            lines = [("From", f"<{a.aor}>;tag={local}"), ("To", f"<{b.aor}>;tag={remote}"), ("Call-ID", ours.call_id),
-                     ("CSeq", "700 BYE")]
+            lines = [
+                ("From", f"<{a.aor}>;tag={local}"),
+                ("To", f"<{b.aor}>;tag={remote}"),
+                ("Call-ID", ours.call_id),
+                ("CSeq", "700 BYE"),
+            ]
             self.assertEqual(481, a.final(a.send("BYE", ours.target, lines)).status)
         b.quiet(0.2)
         self.hang_up(a, ours, b, theirs)
@@ -196,8 +205,12 @@ class GuardFlows(FlowCase):
 
     def ask_text(self, phone, number: str, text: str):
         uri = f"sip:{number}@{phone.domain}"
-        lines = [("From", f"<{phone.aor}>;tag=m"), ("To", f"<{uri}>"), ("Call-ID", f"m-{phone.sent_by}-{number}-{len(text)}"),
-                 ("CSeq", "1 MESSAGE")]
+        lines = [
+            ("From", f"<{phone.aor}>;tag=m"),
+            ("To", f"<{uri}>"),
+            ("Call-ID", f"m-{phone.sent_by}-{number}-{len(text)}"),
+            ("CSeq", "1 MESSAGE"),
+        ]
         sent = phone.send("MESSAGE", uri, lines, text.encode(), kind="text/plain")
         return phone.with_credentials(sent, phone.final(sent), cseq=2)
 

@@ -28,7 +28,9 @@ class TimerFlows(FlowCase):
                 ours = call.connected()
                 b.expect("ACK")
                 value = call.answer.one("Session-Expires")
-                self.assertEqual((asked.partition(";")[0], granted), (value.partition(";")[0], param(value, "refresher")))
+                self.assertEqual(
+                    (asked.partition(";")[0], granted), (value.partition(";")[0], param(value, "refresher"))
+                )
                 self.assertEqual(granted == "uac", "timer" in call.answer.get("Require"))  # section 9
                 self.hang_up(a, ours, b, theirs)
 

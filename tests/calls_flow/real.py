@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from tests.calls_flow.case import FlowCase
 from tests.support.caller import Caller, UdpWire
 from tests.support.cases import PASSWORD, OnSqlite
+from tests.support.engines import RtpEngine
 from tests.support.media_engines import rtp_ports
 from tests.support.pbx import RunningPbx, SqliteStore
 from tests.support.processes import scratch_directory, wait_until
-from tests.support.engines import RtpEngine
 
 
 class RealWorld:
@@ -29,8 +29,9 @@ class RealWorld:
     def new_number(self) -> str:
         return self._case.new_extension()
 
-    def phone(self, number: str = "", host: str = "127.0.0.1", register: bool = True, password: str | None = PASSWORD
-              ) -> Caller:
+    def phone(
+        self, number: str = "", host: str = "127.0.0.1", register: bool = True, password: str | None = PASSWORD
+    ) -> Caller:
         phone = Caller(UdpWire(host), self.server, number or self.new_number(), password, self.domain)
         if register:
             phone.register()
@@ -56,20 +57,26 @@ class RealWorld:
     def disable(self, number: str) -> None:
         self.execute("UPDATE extensions_extension SET enabled = %s WHERE number = %s", False, number)
         self.execute(
-            "DELETE FROM extensions_binding WHERE extension_id = (SELECT id FROM extensions_extension WHERE number = %s)",
+            "DELETE FROM extensions_binding WHERE extension_id ="
+            " (SELECT id FROM extensions_extension WHERE number = %s)",
             number,
         )
 
     def hang_up(self, uniqueid: str) -> None:
         self.execute(
-            "INSERT INTO calls_callaction (uniqueid, node, action, \"by\", created_at) VALUES (%s, 'test', 'hangup', 'root', %s)",
-            uniqueid, datetime.now(UTC).isoformat(sep=" "),
+            'INSERT INTO calls_callaction (uniqueid, node, action, "by", created_at)'
+            " VALUES (%s, 'test', 'hangup', 'root', %s)",
+            uniqueid,
+            datetime.now(UTC).isoformat(sep=" "),
         )
 
     def rows(self, src: str = "", dst: str = "") -> list[dict[str, Any]]:
         rows = self.pbx.store.rows(
             "SELECT * FROM calls_callrecord WHERE (%s = '' OR src = %s) AND (%s = '' OR dst = %s) ORDER BY start, id",
-            src, src, dst, dst,
+            src,
+            src,
+            dst,
+            dst,
         )
         for row in rows:
             for name in ("legs", "media"):

@@ -42,7 +42,6 @@ class Endings(RealCase):
         a, b = self.phones()
         ours, theirs = self.connect(a, b)
         c, d, call = self.ringing()
-        e, f = self.phones()
         self.addCleanup(self.pbx.start)
         self.pbx.signal(signal.SIGTERM)
         a.take_bye(ours), b.take_bye(theirs)

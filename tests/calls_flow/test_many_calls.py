@@ -22,7 +22,7 @@ class ManyCalls(RealCase):
             self.pbx.server, self.pbx.domain, number, callers, count=AT_ONCE, rate=50, at_once=AT_ONCE, hold=6000
         )
         self.addCleanup(calling.stop)
-        living = "SELECT id FROM calls_callrecord WHERE \"end\" IS NULL AND answer IS NOT NULL"
+        living = 'SELECT id FROM calls_callrecord WHERE "end" IS NULL AND answer IS NOT NULL'
         wait_until(lambda: len(self.pbx.store.rows(living)) == AT_ONCE, "a hundred calls that go on", 20)
         status = calling.wait(60)
         report = calling.report()
@@ -30,5 +30,7 @@ class ManyCalls(RealCase):
         wait_until(lambda: not self.pbx.store.rows(living), "the end of all records")
         rows = self.world.rows("", number)
         self.assertEqual(AT_ONCE, len(rows))
-        self.assertEqual({("normal", "ANSWERED", "caller")}, {(r["cause"], r["disposition"], r["hung_up_by"]) for r in rows})
+        self.assertEqual(
+            {("normal", "ANSWERED", "caller")}, {(r["cause"], r["disposition"], r["hung_up_by"]) for r in rows}
+        )
         self.assertLessEqual({row["billsec"] for row in rows}, {5, 6, 7})

@@ -82,7 +82,12 @@ class CallDirectory(MemoryDirectory):
             if account is not None:
                 living = [b for b in self.rows.values() if b.account_id == account.id and b.expires_at > now]
                 found[number] = Party(
-                    account.id, account.number, self.names[number], account.enabled, self.ring_seconds[number], False,
+                    account.id,
+                    account.number,
+                    self.names[number],
+                    account.enabled,
+                    self.ring_seconds[number],
+                    False,
                     living,
                 )
         return found
@@ -210,7 +215,8 @@ class CallWorld:
         self.log_lines: list[str] = []
         self.core = Core(
             Settings(realm=REALM, algorithms=("MD5",), domains=frozenset({DOMAIN}), key=b"k" * 32, node="n1"),
-            self, self.clock,  # type: ignore[arg-type]
+            self,
+            self.clock,  # type: ignore[arg-type]
         )
         decoys = {"MD5": "0" * 32, "SHA-256": "0" * 64}
         batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, self.clock.wall)
@@ -219,10 +225,25 @@ class CallWorld:
         self.book = RecordBook(self.store, self.directory, self)
         self.board = self.core.calls = Switchboard(
             CallSettings(
-                domain=DOMAIN, node="n1", prefix="n10", advertise=lambda flow: flow.local[0], is_ours=self.core.is_ours, **settings
+                domain=DOMAIN,
+                node="n1",
+                prefix="n10",
+                advertise=lambda flow: flow.local[0],
+                is_ours=self.core.is_ours,
+                **settings,
             ),
-            self.core.endpoint, self.core.authenticator, self.directory, self.directory, self.store, self.media,
-            self.book, decoys, self.clock, self, self.pump_soon, self.core.say_refused,  # type: ignore[arg-type]
+            self.core.endpoint,
+            self.core.authenticator,
+            self.directory,
+            self.directory,
+            self.store,
+            self.media,
+            self.book,
+            decoys,
+            self.clock,
+            self,
+            self.pump_soon,
+            self.core.say_refused,  # type: ignore[arg-type]
         )
         self.wires: dict[Address, LinkWire] = {}
         self._ports = count(20000)
@@ -304,8 +325,9 @@ class CallWorld:
         self.wires[address] = LinkWire(self, address)
         return self.wires[address]
 
-    def phone(self, number: str = "", host: str = "127.0.0.1", register: bool = True, password: str | None = PASSWORD
-              ) -> Caller:
+    def phone(
+        self, number: str = "", host: str = "127.0.0.1", register: bool = True, password: str | None = PASSWORD
+    ) -> Caller:
         phone = Caller(self.wire(host), SERVER, number or self.new_number(), password, DOMAIN)
         if register:
             phone.register()

@@ -101,7 +101,9 @@ class LongTimersInMemory(InMemory):
 
     def test_we_refresh_a_phone_that_leaves_it_to_us(self) -> None:
         a, b = self.phones()
-        call = a.invite(b.number, headers=[("Session-Expires", "600;refresher=uas"), *TIMER, ("Allow", "INVITE, UPDATE, BYE")])
+        call = a.invite(
+            b.number, headers=[("Session-Expires", "600;refresher=uas"), *TIMER, ("Allow", "INVITE, UPDATE, BYE")]
+        )
         theirs = b.answer(b.expect("INVITE"), ack=False)
         ours = call.connected()
         b.expect("ACK")
@@ -156,7 +158,7 @@ class LongTimersInMemory(InMemory):
     def test_a_dead_phone_without_timers_ends_the_call(self) -> None:
         """It knows no session timers: it is asked by OPTIONS, at half of ours."""
         a, b = self.phones()
-        ours, theirs = self.connect(a, b)
+        ours, _theirs = self.connect(a, b)
         b.wire.deaf = True
         self.idle(a, 1000)
         a.take_bye(ours)
@@ -165,14 +167,14 @@ class LongTimersInMemory(InMemory):
     def test_a_phone_that_knows_the_call_no_more(self) -> None:
         """481 to the question whether it is alive."""
         a, b = self.phones()
-        ours, theirs = self.connect(a, b)
+        ours, _theirs = self.connect(a, b)
         b.respond(b.expect("OPTIONS", 901), 481)
         a.take_bye(ours, 40)
         self.assertEqual("session_expired", self.record(a, b)["cause"])
 
     def test_sound_that_stopped_and_a_phone_that_does_not_answer(self) -> None:
         a, b = self.phones()
-        ours, theirs = self.connect(a, b)
+        ours, _theirs = self.connect(a, b)
         [id] = self.world.board.calls
         leg = self.world.board.calls[id].callee
         wall = self.world.clock.wall()
@@ -180,7 +182,9 @@ class LongTimersInMemory(InMemory):
         b.wire.deaf = True
         a.take_bye(ours, 130)
         row = self.ended(a, b, "media_timeout", "ANSWERED", "pbx")
-        self.assertEqual((b.number, a.number, 500), tuple(row["media"][0][k] for k in ("from_number", "to_number", "packets")))
+        self.assertEqual(
+            (b.number, a.number, 500), tuple(row["media"][0][k] for k in ("from_number", "to_number", "packets"))
+        )
 
     def test_silence_alone_ends_nothing(self) -> None:
         a, b = self.phones()

@@ -157,11 +157,23 @@ def read(data: bytes, source: Address, at: float) -> Msg:
     return message
 
 
-def make_sdp(host: str, port: int, direction: str = "sendrecv", codecs: str = "0 8 101", profile: str = "RTP/AVP",
-             version: int = 1) -> bytes:
+def make_sdp(
+    host: str,
+    port: int,
+    direction: str = "sendrecv",
+    codecs: str = "0 8 101",
+    profile: str = "RTP/AVP",
+    version: int = 1,
+) -> bytes:
     lines = [
-        "v=0", f"o=- 4711 {version} IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0", f"m=audio {port} {profile} {codecs}",
-        *(["a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15"] if "101" in codecs.split() else []), f"a={direction}",
+        "v=0",
+        f"o=- 4711 {version} IN IP4 {host}",
+        "s=-",
+        f"c=IN IP4 {host}",
+        "t=0 0",
+        f"m=audio {port} {profile} {codecs}",
+        *(["a=rtpmap:101 telephone-event/8000", "a=fmtp:101 0-15"] if "101" in codecs.split() else []),
+        f"a={direction}",
     ]
     return ("\r\n".join(lines) + "\r\n").encode()
 
@@ -300,8 +312,17 @@ class Caller:
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    def send(self, method: str, uri: str, headers: Sequence[Header], body: bytes = b"", *, branch: str = "",
-             kind: str = "application/sdp", to: Address | None = None) -> Sent:
+    def send(
+        self,
+        method: str,
+        uri: str,
+        headers: Sequence[Header],
+        body: bytes = b"",
+        *,
+        branch: str = "",
+        kind: str = "application/sdp",
+        to: Address | None = None,
+    ) -> Sent:
         branch = branch or f"z9hG4bK{secrets.token_hex(8)}"
         lines = [("Via", f"SIP/2.0/UDP {self.sent_by};rport;branch={branch}")]
         if not any(name == "Max-Forwards" for name, _ in headers):
@@ -315,8 +336,17 @@ class Caller:
         self.wire.send(data, to or self.server)
         return Sent(method, uri, [*headers], body, data, branch, kind)
 
-    def respond(self, request: Msg, status: int, reason: str = "", headers: Sequence[Header] = (), body: bytes = b"",
-                *, tag: str = "", kind: str = "application/sdp") -> None:
+    def respond(
+        self,
+        request: Msg,
+        status: int,
+        reason: str = "",
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        *,
+        tag: str = "",
+        kind: str = "application/sdp",
+    ) -> None:
         lines = [("Via", value) for value in request.all("Via")]
         lines += [("Record-Route", value) for value in request.all("Record-Route")]
         to = request.one("To")
@@ -324,7 +354,12 @@ class Caller:
             to = f"{to};tag={tag}"
         elif status > 100 and not request.to_tag:
             to = f"{to};tag={secrets.token_hex(4)}"
-        lines += [("From", request.one("From")), ("To", to), ("Call-ID", request.call_id), ("CSeq", request.one("CSeq"))]
+        lines += [
+            ("From", request.one("From")),
+            ("To", to),
+            ("Call-ID", request.call_id),
+            ("CSeq", request.one("CSeq")),
+        ]
         lines += headers
         if body:
             lines.append(("Content-Type", kind))
@@ -343,8 +378,17 @@ class Caller:
         headers = [(n, f"{cseq} {sent.method}" if n == "CSeq" else v) for n, v in sent.headers if n != "Authorization"]
         return self.send(sent.method, sent.uri, [*headers, ("Authorization", value)], sent.body, kind=sent.kind)
 
-    def ask(self, method: str, uri: str, headers: Sequence[Header], body: bytes = b"", *, kind: str = "text/plain",
-            authenticate: bool = True, seconds: float = SECONDS) -> Msg:
+    def ask(
+        self,
+        method: str,
+        uri: str,
+        headers: Sequence[Header],
+        body: bytes = b"",
+        *,
+        kind: str = "text/plain",
+        authenticate: bool = True,
+        seconds: float = SECONDS,
+    ) -> Msg:
         """A request outside of dialogs and its final answer, after a challenge."""
         self._cseq += 1
         call_id = secrets.token_hex(8)
@@ -381,8 +425,13 @@ class Caller:
 
     def register(self, expires: int = 3600, contact: str = "") -> Msg:
         uri = f"sip:{self.domain}"
-        headers = [("To", f"<{self.aor}>"), ("Call-ID", self._register_call),
-                   ("Contact", contact or self.contact), ("Expires", str(expires)), ("User-Agent", f"Tester {self.number}")]
+        headers = [
+            ("To", f"<{self.aor}>"),
+            ("Call-ID", self._register_call),
+            ("Contact", contact or self.contact),
+            ("Expires", str(expires)),
+            ("User-Agent", f"Tester {self.number}"),
+        ]
         answer = self.ask("REGISTER", uri, headers)
         if answer.status != 200:
             raise Fault(f"{self.number} could not register:\n{answer}")
@@ -391,9 +440,18 @@ class Caller:
 
     # --- calls --------------------------------------------------------------------------------------------
 
-    def invite(self, number: str, body: bytes | None = None, headers: Sequence[Header] = (), *,
-               authenticate: bool = True, call_id: str = "", from_: str = "", uri: str = "", kind: str = "application/sdp"
-               ) -> Outbound:
+    def invite(
+        self,
+        number: str,
+        body: bytes | None = None,
+        headers: Sequence[Header] = (),
+        *,
+        authenticate: bool = True,
+        call_id: str = "",
+        from_: str = "",
+        uri: str = "",
+        kind: str = "application/sdp",
+    ) -> Outbound:
         """Send an INVITE (``body`` None: with an offer of ours; b"": without) and answer the challenge."""
         body = self.sdp() if body is None else body
         self._cseq += 1
@@ -401,8 +459,12 @@ class Caller:
         uri = uri or f"sip:{number}@{self.domain}"
         local = f"{from_ or f'<{self.aor}>'};tag={tag}"
         lines = [
-            ("From", local), ("To", f"<{uri}>"), ("Call-ID", call_id or secrets.token_hex(8)),
-            ("CSeq", f"{self._cseq} INVITE"), ("Contact", self.contact), *headers,
+            ("From", local),
+            ("To", f"<{uri}>"),
+            ("Call-ID", call_id or secrets.token_hex(8)),
+            ("CSeq", f"{self._cseq} INVITE"),
+            ("Contact", self.contact),
+            *headers,
         ]
         sent = self.send("INVITE", uri, lines, body, kind=kind)
         if authenticate and self.password is not None:
@@ -415,39 +477,69 @@ class Caller:
     def ack_failure(self, sent: Sent, answer: Msg) -> None:
         """17.1.1.3: the same branch."""
         keep = [(n, v) for n, v in sent.headers if n in ("From", "Call-ID")]
-        self.send("ACK", sent.uri, [*keep, ("To", answer.one("To")), ("CSeq", f"{answer.cseq} ACK")],
-                  branch=sent.branch)
+        self.send(
+            "ACK", sent.uri, [*keep, ("To", answer.one("To")), ("CSeq", f"{answer.cseq} ACK")], branch=sent.branch
+        )
 
     def dialog_of(self, invite: Msg, tag: str) -> Dialog:
         """As the called side."""
-        return Dialog(invite.call_id, f"{invite.one('To')};tag={tag}", invite.one("From"), invite.target,
-                      invite.all("Record-Route"), 100, invite)
+        return Dialog(
+            invite.call_id,
+            f"{invite.one('To')};tag={tag}",
+            invite.one("From"),
+            invite.target,
+            invite.all("Record-Route"),
+            100,
+            invite,
+        )
 
-    def ring(self, invite: Msg, tag: str = "", body: bytes = b"", status: int = 180, headers: Sequence[Header] = ()) -> str:
+    def ring(
+        self, invite: Msg, tag: str = "", body: bytes = b"", status: int = 180, headers: Sequence[Header] = ()
+    ) -> str:
         tag = tag or secrets.token_hex(4)
         self.respond(invite, status, "Ringing", [("Contact", self.contact), *headers], body, tag=tag)
         return tag
 
-    def answer(self, invite: Msg, body: bytes | None = None, headers: Sequence[Header] = (), *, tag: str = "",
-               ack: bool = True) -> Dialog:
+    def answer(
+        self, invite: Msg, body: bytes | None = None, headers: Sequence[Header] = (), *, tag: str = "", ack: bool = True
+    ) -> Dialog:
         """200 to an INVITE, with an answer of ours unless told; waits for the ACK."""
         tag = tag or secrets.token_hex(4)
         body = self.sdp() if body is None else body
-        self.respond(invite, 200, "OK", [("Contact", self.contact), ("Allow", "INVITE, ACK, BYE, CANCEL"), *headers], body,
-                     tag=tag)
+        self.respond(
+            invite,
+            200,
+            "OK",
+            [("Contact", self.contact), ("Allow", "INVITE, ACK, BYE, CANCEL"), *headers],
+            body,
+            tag=tag,
+        )
         dialog = self.dialog_of(invite, tag)
         if ack:
             self.expect("ACK", call_id=invite.call_id)
         return dialog
 
-    def request(self, dialog: Dialog, method: str, headers: Sequence[Header] = (), body: bytes = b"", *,
-                kind: str = "application/sdp", cseq: int = 0) -> Sent:
+    def request(
+        self,
+        dialog: Dialog,
+        method: str,
+        headers: Sequence[Header] = (),
+        body: bytes = b"",
+        *,
+        kind: str = "application/sdp",
+        cseq: int = 0,
+    ) -> Sent:
         """Within a dialog; the answer is taken with ``final``."""
         if not cseq and method not in ("ACK", "CANCEL"):
             dialog.cseq += 1
         number = cseq or dialog.cseq
         lines = [("Route", route) for route in dialog.routes]
-        lines += [("From", dialog.local), ("To", dialog.remote), ("Call-ID", dialog.call_id), ("CSeq", f"{number} {method}")]
+        lines += [
+            ("From", dialog.local),
+            ("To", dialog.remote),
+            ("Call-ID", dialog.call_id),
+            ("CSeq", f"{number} {method}"),
+        ]
         if method in ("INVITE", "UPDATE", "REFER", "SUBSCRIBE"):
             lines.append(("Contact", self.contact))
         return self.send(method, dialog.target, [*lines, *headers], body, kind=kind)
@@ -476,8 +568,9 @@ class Outbound:
     def __init__(self, phone: Caller, sent: Sent) -> None:
         self.phone, self.sent = phone, sent
         self.answer: Msg | None = None
-        self.dialog = Dialog(sent.get("Call-ID"), sent.get("From"), sent.get("To"), sent.uri,
-                             cseq=int(sent.get("CSeq").split()[0]))
+        self.dialog = Dialog(
+            sent.get("Call-ID"), sent.get("From"), sent.get("To"), sent.uri, cseq=int(sent.get("CSeq").split()[0])
+        )
 
     def provisional(self, status: int, seconds: float = SECONDS) -> Msg:
         message = self.phone.expect(status, seconds, method="INVITE", call_id=self.dialog.call_id)
@@ -520,8 +613,9 @@ class Outbound:
         return phone.final(sent)
 
     def send_cancel(self, phone: Caller, keep: list[Header]) -> Sent:
-        return phone.send("CANCEL", self.sent.uri, [*keep, ("CSeq", f"{self.dialog.cseq} CANCEL")],
-                          branch=self.sent.branch)
+        return phone.send(
+            "CANCEL", self.sent.uri, [*keep, ("CSeq", f"{self.dialog.cseq} CANCEL")], branch=self.sent.branch
+        )
 
 
 class UdpWire:

@@ -35,15 +35,43 @@ class Sipp(Program):
     ``count`` calls."""
 
     def __init__(
-        self, scenario: str, server: tuple[str, int], port: int, *more: str, count: int = 0,
+        self,
+        scenario: str,
+        server: tuple[str, int],
+        port: int,
+        *more: str,
+        count: int = 0,
         keys: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = scratch_directory("sipp")
         arguments = [
-            require_program("sipp", "sip-tester"), f"{server[0]}:{server[1]}", "-sf", str(SCENARIOS / f"{scenario}.xml"),
-            "-i", "127.0.0.1", "-p", str(port), "-mi", "127.0.0.1", "-mp", str(free_port(span=4)), "-t", "u1",
-            "-cp", str(free_port()), "-nostdin", "-nd", "-trace_err", "-error_file", str(self.directory / "errors"),
-            "-trace_stat", "-stf", str(self.directory / "statistics"), "-fd", "1", *more,
+            require_program("sipp", "sip-tester"),
+            f"{server[0]}:{server[1]}",
+            "-sf",
+            str(SCENARIOS / f"{scenario}.xml"),
+            "-i",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-mi",
+            "127.0.0.1",
+            "-mp",
+            str(free_port(span=4)),
+            "-t",
+            "u1",
+            "-cp",
+            str(free_port()),
+            "-nostdin",
+            "-nd",
+            "-trace_err",
+            "-error_file",
+            str(self.directory / "errors"),
+            "-trace_stat",
+            "-stf",
+            str(self.directory / "statistics"),
+            "-fd",
+            "1",
+            *more,
         ]
         if count:
             arguments += ["-m", str(count)]
@@ -63,8 +91,11 @@ class Sipp(Program):
         last = rows[-1]
         begun, ended = (float(last[name].split()[-1]) for name in ("StartTime", "CurrentTime"))
         return Report(
-            int(last["SuccessfulCall(C)"]), int(last["FailedCall(C)"]), ended - begun,
-            max(int(row["CurrentCall"]) for row in rows), self.errors,
+            int(last["SuccessfulCall(C)"]),
+            int(last["FailedCall(C)"]),
+            ended - begun,
+            max(int(row["CurrentCall"]) for row in rows),
+            self.errors,
         )
 
 
@@ -79,14 +110,37 @@ def callee(server: tuple[str, int], domain: str, number: str, password: str, sce
 
 
 def caller(
-    server: tuple[str, int], domain: str, number: str, callers: Iterable[tuple[str, str]], *, count: int, rate: int,
-    at_once: int, hold: int, scenario: str = "caller",
+    server: tuple[str, int],
+    domain: str,
+    number: str,
+    callers: Iterable[tuple[str, str]],
+    *,
+    count: int,
+    rate: int,
+    at_once: int,
+    hold: int,
+    scenario: str = "caller",
 ) -> Sipp:
     """Call ``number`` so often; ``rate``: calls begun a second at most, ``hold``: milliseconds of talk."""
     return Sipp(
-        scenario, server, free_port(), "-inf", str(sipp.write_numbers(callers)), "-r", str(rate), "-l", str(at_once),
-        "-auth_uri", f"{number}@{domain}", "-d", str(hold), "-timeout", "120s", "-timeout_error",
-        count=count, keys={"domain": domain, "callee": number},
+        scenario,
+        server,
+        free_port(),
+        "-inf",
+        str(sipp.write_numbers(callers)),
+        "-r",
+        str(rate),
+        "-l",
+        str(at_once),
+        "-auth_uri",
+        f"{number}@{domain}",
+        "-d",
+        str(hold),
+        "-timeout",
+        "120s",
+        "-timeout_error",
+        count=count,
+        keys={"domain": domain, "callee": number},
     )
 
 
