@@ -365,4 +365,12 @@ WORDS = (
     pgettext_lazy("alt. month", "November"),
     pgettext_lazy("alt. month", "December"),
     _(", "),
+    _("Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only."),
+    _("email address"),
+    _("Hold down “Control”, or “Command” on a Mac, to select more than one."),
+    _("Enter a valid email address."),
+    _("Email address"),
+    _("log entry"),
+    _("log entries"),
+    _("content type"),
 )

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext as _gettext
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -130,7 +130,7 @@ class CallRecordAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, f"admin/calls/callrecord/{template}", {
             **self.admin_site.each_context(request), **detail_of(call), "opts": self.opts,
             "pages": extension_pages(request, [call.src, call.dst]),
-            "title": _gettext("Call from %(src)s to %(dst)s") % {"src": call.src, "dst": call.dst},
+            "title": gettext("Call from %(src)s to %(dst)s") % {"src": call.src, "dst": call.dst},
             "can_hang_up": call.lives and request.user.has_perm(HANG_UP), "server_now": timezone.now(),
         })
 
@@ -185,7 +185,7 @@ class ActiveCallAdmin(ReadOnlyAdmin):
             })
         else:
             ask_to_hang_up(call, by=request.user.get_username())
-            self.log_change(request, call, _gettext("Hung up"))
+            self.log_change(request, call, gettext("Hung up"))
             messages.success(request, _("The call from %(src)s to %(dst)s is being hung up.") % {
                 "src": call.src, "dst": call.dst,
             })
