@@ -108,6 +108,16 @@ class TalkTests(CallCase):
             ben.wait_event("CALL_DTMF_END", after=seen)
         ann.command("hangup")
 
+    def test_digits_arrive_at_linphone(self):
+        ann, ben = self.baresip(LOW), self.linphone(MIDDLE)
+        ann.dial(ben.number)
+        ben.answer_next()
+        self.expect_talk(ann, LOW, ben, MIDDLE)
+        for digit in "17":
+            ann.command("sndcode", digit)
+            ben.program.wait_for(f"Receiving tone {digit} from")
+        ann.command("hangup")
+
     def test_blind_transfer_by_baresip(self):
         ann, ben, carl = self.baresip(LOW), self.baresip(MIDDLE), self.baresip(HIGH)
         ann.dial(ben.number)

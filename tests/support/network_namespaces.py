@@ -55,6 +55,14 @@ def run(*arguments: str, text_in: str | None = None) -> str:
     return done.stdout
 
 
+def _remove_orphans() -> None:
+    """Those of test runs that were killed before they could remove their own."""
+    for place in PLACES.glob("pbx*-*"):
+        pid = place.name.removeprefix("pbx").partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            run_program(["ip", "netns", "delete", place.name], seconds=30.0)
+
+
 class Networks:
     def __init__(self) -> None:
         """Raises ``unittest.SkipTest`` where namespaces cannot be made."""
@@ -62,6 +70,7 @@ class Networks:
             raise unittest.SkipTest("network namespaces need root")
         require_program("ip", "iproute2")
         require_program("nft", "nftables")
+        _remove_orphans()
         self._prefix = f"pbx{os.getpid()}-{next(_numbers)}-"
         self._made: list[str] = []
         self._ports = itertools.count(1)
@@ -138,12 +147,15 @@ class Networks:
             "add chain ip filter forward { type filter hook forward priority filter; }\n"
             'add rule ip filter forward iifname "wan" ct state new ct status & dnat == 0 drop\n'
         ))
-        for setting in (
-            "net.ipv4.ip_forward=1",
-            f"net.netfilter.nf_conntrack_udp_timeout={forgets}",
-            f"net.netfilter.nf_conntrack_udp_timeout_stream={forgets}",
-        ):
-            run("ip", "netns", "exec", name, "sysctl", "-q", "-w", setting)
+        with inside(name):
+            for setting, value in (
+                ("ipv4/ip_forward", 1),
+                ("netfilter/nf_conntrack_udp_timeout", forgets),
+                ("netfilter/nf_conntrack_udp_timeout_stream", forgets),
+            ):
+                (Path("/proc/sys/net") / setting).write_text(str(value))
+                told = run("ip", "netns", "exec", name, "cat", f"/proc/sys/net/{setting}")
+                assert int(told) == value, f"{setting} is {told}"
         return Router(name)
 
     def unplug(self, namespace: str, device: str = "lan") -> None:
