@@ -22,7 +22,13 @@
 
   let pressed = null;
   panel.addEventListener("focusin", (event) => { pressed = event.target.value || null; });
-  panel.addEventListener("focusout", (event) => { if (event.target.isConnected) pressed = null; });
+  panel.addEventListener("focusout", (event) => {
+    // A button that is still there a moment later was left by the person, not taken away by the renewal.
+    const left = event.target;
+    requestAnimationFrame(() => {
+      if (left.isConnected && left !== document.activeElement && pressed === left.value) pressed = null;
+    });
+  });
   new MutationObserver(() => {
     count();
     if (pressed && document.activeElement === document.body) {
