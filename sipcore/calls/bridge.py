@@ -190,7 +190,10 @@ async def join(media: Media, id: str, first: Leg, second: Leg) -> Response | Non
 async def move_media(call: Call) -> None:
     """The media engine of this call is gone: both phones are given new ports, from an engine that lives."""
     caller, callee, media = call.caller, call.callee, call.board.media
-    if callee is None or {callee.state, caller.state} != {LegState.CONFIRMED} or not await media.available(MOVE_SECONDS) or not await _joined(media, call.id, caller, callee):
+    moved = False
+    if callee is not None and {callee.state, caller.state} == {LegState.CONFIRMED}:
+        moved = await media.available(MOVE_SECONDS) and await _joined(media, call.id, caller, callee)
+    if not moved:
         call.hang_up("media_timeout")
 
 
