@@ -204,6 +204,9 @@ class Relay:
             reply = self._execute(message)
         except MediaError as error:
             reply = {"result": "error", "error-reason": error.reason}
+        except Exception as error:  # a bug of ours must cost this command and not the sound of all calls
+            print(f"relay: a command failed: {type(error).__name__}", file=sys.stderr, flush=True)
+            reply = {"result": "error", "error-reason": "Internal error"}
         try:
             answer = ng.pack(cookie, reply)
         except ng.BadMessage as error:

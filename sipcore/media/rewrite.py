@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sipcore.protocol.errors import SipError
+from sipcore.protocol.headers import parse_number
 from sipcore.protocol.sdp import Connection, Media, Session, parse_sdp
 
 from .errors import MediaRefused
@@ -108,10 +109,11 @@ def _place(session: Session, media: Media) -> Place:
     rtp = (host, media.port) if host and listening and media.port else None
     rtcp = (host, media.port + 1) if rtp is not None and media.port < 65_535 else None
     number, _, rest = (media.get("rtcp") or "").partition(" ")
-    if rtp is not None and number.isascii() and number.isdigit() and 0 < int(number[:6]) < 65_536:
+    port = parse_number(number)
+    if rtp is not None and port is not None and 0 < port < 65_536:
         words = rest.split()
         elsewhere = _host(Connection(words[1], words[2])) if len(words) == 3 else host
-        rtcp = (elsewhere, int(number)) if elsewhere else None
+        rtcp = (elsewhere, port) if elsewhere else None
     return Place(
         kind=media.kind,
         protocol=media.protocol,

@@ -132,6 +132,12 @@ class DescriptionTests(unittest.TestCase):
         named = places(read(wire(BARESIP.replace("c=IN IP4 10.0.0.5", "c=IN IP4 phone.example"))))[0]
         self.assertIsNone(named.rtp)
 
+    def test_a_port_of_reports_that_is_none(self) -> None:
+        """One of more than five digits once ended the relay, with the sound of all calls (hardening rule 30)."""
+        for number in ("0", "65536", "0000011234567", "000001" + "1" * 5000, "-1", "7555x"):
+            audio = places(read(wire(LINPHONE.replace("a=rtcp:7555", f"a=rtcp:{number}"))))[0]
+            self.assertEqual(audio.rtcp, ("192.168.77.20", 7077), number[:20])
+
     def test_an_echo_accepts_what_can_be_reflected(self) -> None:
         session = parse_sdp(echo_answer(wire(LINPHONE.replace("a=rtcp:7555", "a=sendonly"))))
         self.assertEqual([media.rejected for media in session.media], [False, False])
