@@ -57,7 +57,7 @@ class Authenticator:
         # One secret, two uses: each has a key of its own.
         self._tags = Mac(Mac(key).digest(b"to-tag"))
         self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime)
-        self._started = int(clock.wall())
+        self._started = clock.now()
         self._counts: OrderedDict[str, int] = OrderedDict()
 
     def judge(self, request: Request, flow: Flow) -> Credentials | Challenge | Refused:
@@ -76,7 +76,8 @@ class Authenticator:
     def count_is_new(self, credentials: Credentials) -> bool:
         """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a
         restart are not known any more, so nonces from before it are not good either."""
-        if credentials.nc is None or self._nonces.issued(credentials.nonce) < self._started:
+        age = self._clock.now() - self._started  # not the time of the start: the clock may have been set since
+        if credentials.nc is None or self._nonces.issued(credentials.nonce) < int(self._clock.wall() - age):
             return False
         highest = self._counts.get(credentials.nonce, 0)
         if credentials.nc <= highest:

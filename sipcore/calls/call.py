@@ -192,6 +192,9 @@ class Call:
         return await self.ring(party, devices, party.ring_seconds)
 
     def _is_callers_own(self, binding: Binding) -> bool:
+        """The phone does not ring itself. (Other extensions may share its address: behind an edge proxy all do.)"""
+        if binding.account_id != self.caller.party.account_id:
+            return False
         return (binding.remote_host, binding.remote_port) == self.caller.flow.remote
 
     async def ring(self, party: Party, devices: list[Binding], seconds: float) -> Failure | Response | None:

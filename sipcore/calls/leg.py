@@ -24,6 +24,9 @@ T1, T2 = 0.5, 4.0
 ACK_SECONDS = 64 * T1
 """How long a 2xx is repeated before the call ends with ``ack_lost`` (RFC 3261 section 13.3.1.4)."""
 
+REINVITE_SECONDS = 180.0
+"""How long a phone may take to answer a re-INVITE, its user perhaps asked about it (timer C, RFC 3261 section 16.6)."""
+
 ALLOW = "INVITE, ACK, CANCEL, BYE, UPDATE, INFO, PRACK, OPTIONS, REFER, MESSAGE, SUBSCRIBE, NOTIFY, REGISTER"
 SDP = "application/sdp"
 
@@ -277,7 +280,11 @@ class Leg:
         self.offering = True
         try:
             outgoing = self.exchange.send(self.dialog.make_request("INVITE", lines, body), self.flow)
-            response = await outgoing.answer()
+            try:
+                response = await asyncio.wait_for(outgoing.answer(), REINVITE_SECONDS)
+            except TimeoutError:  # it said 100, and then nothing: without an end here nobody would miss it ever
+                outgoing.cancel()
+                response = await outgoing.answer()
         finally:
             self.offering = False
         if response.status < 300:

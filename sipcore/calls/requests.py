@@ -60,8 +60,10 @@ class Outgoing:
             self.final.set_result(make_response(self.request, status))
 
     def _give_up(self) -> None:
-        self.answered = False
-        self.fail(487)
+        """No answer will come any more: a transaction that has had its 1xx has no timer of its own left."""
+        if not self.final.done():
+            self._requests.abandon(self.transaction)
+            self.fail(487)
 
 
 class Requests:
@@ -86,6 +88,11 @@ class Requests:
         sent = self._endpoint.cancel(outgoing.transaction, self._now(), headers) is not None
         self._pump()
         return sent
+
+    def abandon(self, transaction: ClientTransaction) -> None:
+        """Forget it; what comes for it after this is stray."""
+        self._open.pop(transaction, None)
+        self._endpoint.abandon(transaction)
 
     def _forget(self, transaction: ClientTransaction, response: Response) -> None:
         """At once; but the 2xx of an INVITE may be repeated as long as timer M of its transaction runs."""

@@ -258,8 +258,8 @@ class Endpoint:
             return
         self._run(transaction, actions, now, sent=True)
 
-    def abandon(self, transaction: ServerTransaction) -> None:
-        """Forget a transaction that will never be answered; its repetitions count as new."""
+    def abandon(self, transaction: Transaction) -> None:
+        """Forget a transaction that will never be answered; repetitions of a peer's request count as new."""
         self._end(transaction)
 
     def send_request(self, request: Request, flow: Flow, now: float) -> ClientTransaction:

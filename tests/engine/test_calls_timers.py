@@ -57,6 +57,40 @@ class LongTimersInMemory(InMemory):
         b.take_bye(theirs, 40), a.take_bye(ours)
         self.ended(a, b, "ack_lost", "ANSWERED", "pbx")
 
+    def test_a_phone_that_vanishes_after_its_100_to_a_reinvite(self) -> None:
+        """It is missed all the same: neither leg is busy with that re-INVITE for ever."""
+        a, b = self.phones()
+        ours, _ = self.connect(a, b)
+        sent = a.reinvite(ours, a.sdp("sendonly", version=2))
+        b.respond(b.expect("INVITE"), 100)
+        b.wire.deaf = True
+        self.assertEqual(487, a.final(sent, 240).status)
+        self.idle(a, 3600)
+        a.take_bye(ours)
+        self.ended(a, b, "session_expired", "ANSWERED", "pbx")
+        self.world.pass_time(40)
+        self.assertEqual(0, self.world.core.endpoint.transactions)
+
+    def test_a_phone_that_vanishes_while_it_rings_leaves_nothing_behind(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number)
+        b.ring(b.expect("INVITE"))
+        call.provisional(180)
+        b.wire.deaf = True
+        call.refused(480, 40)
+        self.world.pass_time(100)
+        self.assertEqual(0, self.world.core.endpoint.transactions)
+        self.assertEqual({}, self.world.board._requests._open)
+
+    def test_calls_go_on_when_the_clock_is_set_back(self) -> None:
+        """Two hours back: all nonces seem to be from before the start, and no phone could call until then."""
+        a, b = self.phones()
+        wall = self.world.clock.wall
+        self.world.clock.wall = lambda: wall() - 7200
+        self.world.directory.shift_times(-7200)
+        ours, theirs = self.connect(a, b)
+        self.hang_up(a, ours, b, theirs)
+
     def test_a_prack_that_never_comes(self) -> None:
         a, b = self.phones()
         self.world.set_ring_seconds(b.number, 120)
