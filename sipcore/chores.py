@@ -13,7 +13,7 @@ from sipcore.calls.records import CallAction, CallStore
 from sipcore.clock import Clock
 from sipcore.core import Core
 from sipcore.log import SipLog
-from sipcore.ports import Binding, BindingId, Directory
+from sipcore.ports import Binding, BindingId, Directory, StoreUnavailable
 from sipcore.store import Store
 from sipcore.subscriptions.subscriptions import Subscriptions
 
@@ -108,7 +108,13 @@ class Chores:
         self._outstanding.add(name)
 
         def run() -> None:
-            work()
+            try:
+                work()
+            except StoreUnavailable:
+                raise  # it is tried again, and counts as waiting until then
+            except BaseException:
+                self._outstanding.discard(name)
+                raise
             self._outstanding.discard(name)
 
         self._store.call(run)

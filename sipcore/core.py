@@ -250,8 +250,12 @@ class Core:
         now = self._clock.now()
         for job in jobs:
             self._pending.pop(id(job), None)
-            if not job.abandoned and job.decision is not None:
+            if job.abandoned or job.decision is None:
+                continue
+            try:
                 self._decided(job, job.decision, now)
+            except Exception as error:  # the rest of the batch is on disk too, and waits for its answers
+                self._log.error(f"REGISTER {job.asked.number} could not be answered: {type(error).__name__}")
 
     def _decided(self, job: Job, decision: Decision, now: float) -> None:
         request, flow = job.request, job.asked.flow

@@ -199,10 +199,13 @@ class Server:
         return None
 
     async def _seconds(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            self._every_second()
-            self._tcp.every_second(asyncio.get_running_loop().time())
-            self._pump()
+            for work in (self._every_second, lambda: self._tcp.every_second(loop.time()), self._pump):
+                try:
+                    work()
+                except Exception as error:  # a bug of ours must not cost the heartbeat and all else for good
+                    self._log.error(f"The work of each second failed: {type(error).__name__}")
             await asyncio.sleep(1.0)
 
     async def _finish(self, loop: asyncio.AbstractEventLoop) -> None:

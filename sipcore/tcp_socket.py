@@ -138,8 +138,8 @@ class TcpSockets:
             self._require_loop().add_reader(listener.socket, self._accept, listener)
         self._paused.clear()
         for name in self._peers.overdue(now):
-            connection = self._connections[name]
-            if not connection.closing:
+            connection = self._connections.get(name)  # the end of another may have been its end as well
+            if connection is not None and not connection.closing:
                 self._kept -= connection.framer.buffered
                 connection.framer.give_up()
                 self._break(connection, "nothing more came in time")

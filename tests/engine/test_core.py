@@ -20,6 +20,24 @@ class EngineTestCase(TestCase):
 
 
 class Registering(EngineTestCase):
+    def test_one_that_cannot_be_answered_costs_its_neighbours_nothing(self):
+        self.engine.directory.add("1002")
+        other = Phone(self.engine, "1002")
+        self.phone.send(self.phone.request()), other.send(other.request())
+        remembered = self.engine.core._remember
+        self.engine.core._remember = lambda host: 1 / 0
+        self.engine.core.receive(self.phone.request(), self.phone.flow)
+        self.engine.core.receive(other.request(), other.flow)
+        broken, good = self.engine.store.settle()
+
+        def completed():
+            yield broken
+            self.engine.core._remember = remembered
+            yield good
+
+        self.engine.core.completed(completed())
+        self.assertEqual([answer.from_.uri.user for answer in self.engine.sent()], ["1002"])
+
     def test_challenge_then_200_with_the_binding_and_its_time(self):
         first = self.phone.send(self.phone.request())
         self.assertEqual(first.status, 401)
