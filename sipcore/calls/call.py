@@ -226,7 +226,7 @@ class Call:
                     if response is None:
                         continue
                     if response.status < 300:
-                        await self._join(attempt, response)
+                        await self._join(attempt)
                         return None
                     responses.append(response)
                     if response.status == 603 and self.board.settings.decline_stops_all:
@@ -272,6 +272,12 @@ class Call:
             response = await self._invite(attempt, binding, sdp)
             if response.status == 422 and leg.timer.grow(response):
                 response = await self._invite(attempt, binding, sdp)
+            if response.status < 300 and attempt.outgoing is not None:
+                try:
+                    leg.established(attempt.outgoing, response)
+                except SipError:  # it cannot be talked to: the others go on ringing
+                    leg.decline(attempt.outgoing, response)
+                    response = Response(502, "Bad Answer", [])
         except SipError as error:  # a Contact that cannot be called is this device's own affair
             response = Response(error.status or 400, error.reason, [])
         attempt.row.code, attempt.row.ended_at = response.status, self.board.wall()
@@ -336,19 +342,13 @@ class Call:
         if self.caller.invite is not None:
             self.reliable.send(status, answer)
 
-    async def _join(self, attempt: Attempt, response: Response) -> None:
+    async def _join(self, attempt: Attempt) -> None:
         """A device answered: connect it with the caller. Raises what makes the call fail; then the device is told."""
         caller, leg, outgoing = self.caller, attempt.leg, attempt.outgoing
         assert outgoing is not None
         media = self.board.media
         self.callee = leg
         attempt.row.state, attempt.row.answered_at, attempt.row.ended_at = "answered", self.board.wall(), None
-        try:
-            leg.established(outgoing, response)
-        except SipError:
-            self.callee = None
-            leg.end()
-            raise
         self.board.call_of[leg] = self
         if self._for_transfer:
             leg.ack(outgoing)
@@ -412,7 +412,7 @@ class Call:
                     leg.ack(outgoing)
                     leg.bye(why)
                 except SipError:
-                    pass
+                    leg.decline(outgoing, response)
         attempt.row.state, attempt.row.ended_at = "failed", self.board.wall()
         attempt.row.code = attempt.row.code or 487
         attempt.row.reason = attempt.row.reason or ("Answered elsewhere" if why else "Cancelled")

@@ -258,6 +258,18 @@ class Leg:
         outgoing.repeated = again
         self.exchange.send_ack(self.dialog.make_ack(request, headers, body), self.flow)
 
+    def decline(self, outgoing: Outgoing, response: Response) -> None:
+        """A 2xx came that makes no dialog (no Contact): confirm it and hang up where the INVITE went, so that the
+        phone does not repeat it and does not believe that it talks."""
+
+        def again(response: Response) -> None:
+            if response.get("Contact") is None:
+                response.set("Contact", f"<{outgoing.request.uri}>")
+            self._refuse_other(outgoing.request, response)
+
+        outgoing.repeated = again
+        again(response)
+
     def _refuse_other(self, request: Request, response: Response) -> None:
         """Somebody downstream forked, and a second phone answered as well: it is told at once."""
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 ECHO = "*43"
 SUPPORTED = frozenset({"timer", "100rel"})
 STORE_SECONDS = 8.0
+MORTAL_SECONDS = 32.0
+"""How long (64*T1) a dialog that has ended is still known: the phone's BYE may have crossed ours (RFC 5407 3.3.1)."""
+
+MAX_MORTAL = 10_000
+"""So many ended dialogs are known at most; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class Switchboard:
         self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
         self._requests = Requests(endpoint, clock.now, pump)
         self._legs: dict[tuple[str, str], Leg] = {}
+        self._mortal: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
+        """Dialogs that have ended: the phone's tag and address, and until when they are known."""
         self._inviting: dict[ServerTransaction, Call] = {}
         self._beginning: dict[ServerTransaction, bool] = {}
         """INVITEs whose sender is being looked up, and whether they were cancelled meanwhile."""
@@ -143,7 +150,21 @@ class Switchboard:
         self._legs[leg.call_id, leg.tag] = leg
 
     def leave(self, leg: Leg) -> None:
-        self._legs.pop((leg.call_id, leg.tag), None)
+        key = leg.call_id, leg.tag
+        if self._legs.pop(key, None) is not None and leg.dialog is not None:
+            self._mortal[key] = leg.remote_tag, leg.flow.remote[0], self._clock.now() + MORTAL_SECONDS
+            self._forget_mortal(MAX_MORTAL)
+
+    def _forget_mortal(self, most: int) -> None:
+        now = self._clock.now()
+        while self._mortal and (len(self._mortal) > most or next(iter(self._mortal.values()))[2] <= now):
+            self._mortal.popitem(last=False)
+
+    def _has_ended(self, request: Request, flow: Flow) -> bool:
+        """Whether this belongs to a dialog that ended a moment ago, and comes from its phone."""
+        self._forget_mortal(MAX_MORTAL)
+        tag, host, _ = self._mortal.get((request.call_id, request.to.tag or ""), ("", "", 0.0))
+        return (tag, host) == (request.from_.tag or "", flow.remote[0])
 
     def find(self, call_id: str, tag: str) -> Leg | None:
         return self._legs.get((call_id, tag))
@@ -245,7 +266,7 @@ class Switchboard:
             if watching is not None and request.method == "SUBSCRIBE":
                 self._on_subscription(watching, request, flow, now)
             else:
-                self._reply(request, flow, 481)
+                self._reply(request, flow, 200 if request.method == "BYE" and self._has_ended(request, flow) else 481)
             return
         if flow.remote[0] == leg.flow.remote[0]:
             if flow != leg.flow:

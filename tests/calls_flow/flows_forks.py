@@ -96,13 +96,30 @@ class ForkFlows(FlowCase):
         self.assertEqual(["answered", "failed"], sorted(leg["state"] for leg in row["legs"]))
 
     def test_a_device_that_cannot_make_a_dialog_does_not_spoil_the_call(self) -> None:
-        """Its 200 has no Contact."""
+        """Its 200 has no Contact: it is confirmed and hung up on, where the INVITE went; the other rings on."""
+        a, (b, c), (first, second), call = self.ring_all()
+        b.respond(first, 200, "OK", body=b.sdp(), tag="lost")
+        self.assertEqual((first.uri, "lost"), ((ack := b.expect("ACK")).uri, ack.to_tag))
+        bye = b.take_bye(b.dialog_of(first, "lost"))
+        self.assertEqual(first.uri, bye.uri)
+        c.ring(second)
+        call.provisional(180)
+        theirs = c.answer(second, ack=False)
+        ours = call.connected()
+        c.expect("ACK")
+        self.hang_up(a, ours, c, theirs)
+        row = self.ended(a, b, "normal", "ANSWERED")
+        self.assertEqual([200, 502], sorted(leg["code"] for leg in row["legs"]))
+
+    def test_the_only_device_cannot_make_a_dialog(self) -> None:
         a, b = self.phones()
         call = a.invite(b.number)
-        b.respond(b.expect("INVITE"), 200, "OK", body=b.sdp())
-        self.assertGreaterEqual(call.final().status, 400)
-        a.ack_failure(call.sent, call.answer)
-        self.assertEqual("FAILED", self.record(a, b)["disposition"])
+        invite = b.expect("INVITE")
+        b.respond(invite, 200, "OK", body=b.sdp(), tag="lost")
+        b.expect("ACK")
+        b.take_bye(b.dialog_of(invite, "lost"))
+        self.refused(call, 502, "Bad Answer")
+        self.ended(a, b, "failed", "FAILED", "")
 
     def test_redirection_within_the_pbx(self) -> None:
         a, b, c = self.phones(3)

@@ -57,6 +57,19 @@ class SetupFlows(FlowCase):
         self.assertEqual(1, len(self.world.records(a.number, b.number)))
         self.ended(a, b, "normal", "ANSWERED")
 
+    def test_a_bye_that_had_left_before_ours_came(self) -> None:
+        """RFC 5407 3.3.1: the dialog is over for us, and its BYE gets 200 all the same; nothing else does."""
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        a.bye(ours)
+        ours_to_b = b.expect("BYE")
+        self.assertEqual(481, b.final(b.request(theirs, "INFO")).status)
+        self.assertEqual(200, b.final(b.request(theirs, "BYE")).status)
+        b.respond(ours_to_b, 200)
+        stranger = self.phone(b.number, host="127.0.0.3", register=False, password=None)
+        self.assertEqual(481, stranger.final(stranger.request(theirs, "BYE")).status)
+        self.ended(a, b, "normal", "ANSWERED", "caller")
+
     def test_a_bye_repeated_after_the_end_gets_200_or_481(self) -> None:
         a, b = self.phones()
         ours, theirs = self.connect(a, b)
