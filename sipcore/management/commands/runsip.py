@@ -227,7 +227,6 @@ class SipServerProcess:
             # Started from here, the main thread: the relays end when it does, whatever ends it.
             relays = self._own_relays()
             self._pool.set_members(await relays.start())
-        relays = None
         await self._pool.start()
         try:
             await self.server.run()
