@@ -39,8 +39,8 @@ class ListTests(AdminCase):
         response = self.client.get(REGISTRATIONS)
         self.assertContains(response, "pbx-warn")
         self.assertContains(response, "old password, will fail at")
-        self.assertContains(self.client.get(REGISTRATIONS, {"answers": "no"}), "1001")
-        self.assertNotContains(self.client.get(REGISTRATIONS, {"answers": "no"}), "1002")
+        self.assertContains(self.client.get(REGISTRATIONS, {"answers": "no"}), "<b>1001</b>")
+        self.assertNotContains(self.client.get(REGISTRATIONS, {"answers": "no"}), "<b>1002</b>")
         self.assertNotContains(self.client.get(REGISTRATIONS, {"answers": "yes"}), "<b>1001</b>")
 
     def test_search(self):
