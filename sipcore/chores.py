@@ -138,11 +138,19 @@ class Chores:
 
     def _follow_clock(self) -> None:
         moved = self._clock.step()
-        if moved:
-            self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
-            self._store.call(lambda: self._directory.shift_times(moved))
-            if self.subscriptions is not None:
-                self.subscriptions.clock_set(moved)
+        if not moved or "clock" in self._outstanding:
+            return
+        self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
+
+        def follow() -> None:
+            # One after the other in the store's thread, so that no batch lies between: what it wrote by the new time
+            # would be moved as well, and a phone that has just registered would be forgotten.
+            self._directory.shift_times(moved)
+            self._clock.follow(moved)
+
+        self._chore("clock", follow)
+        if self.subscriptions is not None:
+            self.subscriptions.clock_set(moved)
 
     def _tell_reachable(self) -> None:
         keepalive = self._core.keepalive

@@ -10,8 +10,8 @@ STEP = 2.0
 
 
 class Clock:
-    """``now()`` in seconds of the monotonic clock; ``wall()`` in seconds since 1970, steady between two calls
-    of :meth:`step`."""
+    """``now()`` in seconds of the monotonic clock; ``wall()`` in seconds since 1970, steady until
+    :meth:`follow`."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
@@ -23,9 +23,15 @@ class Clock:
         return time.monotonic() + self._offset
 
     def step(self) -> float:
-        """How far the machine's clock has been set since the last look, in seconds; 0 for mere drift, which is
-        followed silently."""
+        """How far the machine's clock has been set, in seconds, until :meth:`follow` is told so; 0 for mere drift,
+        which is followed silently."""
         offset = time.time() - time.monotonic()
         moved = offset - self._offset
+        if abs(moved) > STEP:
+            return moved
         self._offset = offset
-        return moved if abs(moved) > STEP else 0.0
+        return 0.0
+
+    def follow(self, moved: float) -> None:
+        """What is stored has been moved by so much: from now on :meth:`wall` tells the new time."""
+        self._offset += moved

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sipcore.calls.records import CallRow, CallStore
 from sipcore.log import SipLog
-from sipcore.ports import StoreRejected
+from sipcore.ports import StoreUnavailable
 from sipcore.store import Store
 
 
@@ -47,9 +47,12 @@ class RecordBook:
     def _write_some(self, rows: list[CallRow]) -> None:
         try:
             self._calls.write_calls(rows)
-        except StoreRejected:
-            if len(rows) == 1:
-                self._log.error(f"The record of call {rows[0].uniqueid} could not be stored")
+        except StoreUnavailable:
+            raise
+        except Exception:  # bad data, or a bug of ours: it must not cost all records that come after it
+            if len(rows) <= 1:
+                for row in rows:
+                    self._log.error(f"The record of call {row.uniqueid} could not be stored")
                 return
             middle = len(rows) // 2
             self._write_some(rows[:middle])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection
 
 from sipcore.log import SipLog
-from sipcore.ports import StoreRejected
+from sipcore.ports import StoreUnavailable
 from sipcore.store import Store
 from sipcore.subscriptions.ports import SubscriptionRow, SubscriptionStore
 
@@ -62,7 +62,9 @@ class SubscriptionBook:
     def _write_some(self, rows: list[SubscriptionRow], removed: Collection[str]) -> None:
         try:
             self._rows.write_subscriptions(rows, removed)
-        except StoreRejected:
+        except StoreUnavailable:
+            raise
+        except Exception:  # bad data, or a bug of ours: it must not cost all rows that come after it
             if len(rows) <= 1:  # its extension has just been deleted
                 for row in rows:
                     self._log.info(f"A subscription of {row.subscriber} could not be stored")
