@@ -5,13 +5,18 @@ as all others, read with the standard library.
 
 import gettext
 import os
+import sys
 
 LANGUAGES = ("uz", "ru", "en")
 LOCALE_DIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "locale")
 
 
 def terminal_language():
-    """The language of LC_ALL, LC_MESSAGES or LANG, whichever is set first; English when it is none of ours."""
+    """The language of LC_ALL, LC_MESSAGES or LANG, whichever is set first; English when it is none of ours, or when the
+    terminal cannot show its letters."""
+    encoding = getattr(sys.stderr, "encoding", None)
+    if encoding and encoding.lower().replace("-", "") != "utf8":
+        return "en"
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         locale = os.environ.get(name, "")
         if locale:

@@ -134,12 +134,20 @@ class PageTests(QuietCase):
     def test_pages_before_the_sign_in(self):
         wrong = []
         for language in ("uz", "ru"):
-            for address in ("/admin/login/", "/phone/nothing-here/"):
+            for address in ("/admin/login/", "/phone/nothing-here/", "/nothing-here/"):
                 english, other = (
                     Client(headers={"accept-language": each}).get(address, follow=True) for each in ("en", language)
                 )
                 wrong += self.compare(address, english.text, other.text, language)
         self.assertEqual([], wrong)
+
+    def test_refusals(self):
+        for language, sentence in (("uz", "Ruxsat yo‘q"), ("ru", "Нет доступа"), ("en", "Not allowed")):
+            client = Client(headers={"accept-language": language})
+            client.force_login(User.objects.get(username="helper"))
+            answer = client.get("/admin/extensions/extension/add/")
+            self.assertEqual(403, answer.status_code)
+            self.assertIn(f"<h1>{sentence}</h1>", answer.text)
 
     def test_a_chosen_language_wins_over_the_browser_and_is_remembered(self):
         client = self.browser("en")

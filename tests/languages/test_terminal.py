@@ -41,6 +41,11 @@ class TerminalLanguageTests(unittest.TestCase):
         for name in ("de_DE.UTF-8", "C", "POSIX", "run_RUN", ""):
             self.assertEqual("en", self.language(LANG=name))
 
+    def test_a_terminal_without_the_letters_gets_english(self):
+        self.assertIn(
+            "is not a whole number", CommandTests().check(SIP_PORT="x", LANG="uz_UZ", PYTHONIOENCODING="iso-8859-1")
+        )
+
     def test_early_words_are_in_the_catalogue(self):
         with mock.patch.dict(os.environ, {"LANGUAGE_CODE": "uz"}):
             self.assertIn("O‘rnatilmoqda", early_words._("Setting up (the first time this takes about a minute) ..."))
