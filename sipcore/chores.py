@@ -31,7 +31,8 @@ LOAD_SLICE = 1000
 
 
 class Chores:
-    """``in_loop`` runs a function in the loop's thread; ``beat`` writes the heartbeat (wall time, seconds)."""
+    """``in_loop`` runs a function in the loop's thread; ``beat`` writes the heartbeat (wall time, seconds).
+    ``keep_calls``: seconds after which a call record is deleted, 0 for never."""
 
     def __init__(
         self,
@@ -43,10 +44,11 @@ class Chores:
         beat: Callable[[float], None],
         in_loop: Callable[[Callable[[], None]], None],
         calls: CallStore,
+        keep_calls: float = 0.0,
     ) -> None:
         self._core, self._store, self._directory = core, store, directory
         self._clock, self._log = clock, log
-        self._beat, self._in_loop, self._calls = beat, in_loop, calls
+        self._beat, self._in_loop, self._calls, self._keep_calls = beat, in_loop, calls, keep_calls
         self._outstanding: set[str] = set()
         self._next_beat = self._next_sweep = 0.0
         self._loading: list[Binding] = []
@@ -214,5 +216,7 @@ class Chores:
 
     def _sweep(self) -> None:
         swept = self._directory.sweep(self._clock.wall() - KEEP_ENDED_SECONDS, SWEEP_ROWS)
+        if self._keep_calls:
+            swept = max(swept, self._calls.sweep_calls(self._clock.wall() - self._keep_calls, SWEEP_ROWS))
         if swept >= SWEEP_ROWS:
             self._next_sweep = 0.0

@@ -135,7 +135,8 @@ class SipServerProcess:
     """Wires one worker together."""
 
     def __init__(self, realm: str, domain: str, log: SipLog) -> None:
-        node, worker = settings.SIP_NODE, 0
+        # The same spelling in branches, rows and the heartbeat: what a restart looks for must be what was written.
+        node, worker = _token(settings.SIP_NODE), 0
         self._log, self._node, self._worker, self._domain = log, node, worker, domain
         self._started = datetime.now(UTC)
         self._listening = ""
@@ -152,7 +153,7 @@ class SipServerProcess:
                 domains=_domains(domain),
                 algorithms=tuple(settings.SIP_DIGEST_ALGORITHMS),
                 key=hmac.digest(settings.SECRET_KEY.encode(), b"pbx.sip", "sha256"),
-                node=_token(node),
+                node=node,
                 worker=worker,
                 nonce_lifetime=settings.SIP_NONCE_LIFETIME,
                 store_wait=settings.SIP_STORE_WAIT,
@@ -172,7 +173,15 @@ class SipServerProcess:
         )
         self._calls = DjangoCallStore()
         chores = self._chores = Chores(
-            core, self._store, directory, clock, log, self._beat, self.server.in_loop, self._calls
+            core,
+            self._store,
+            directory,
+            clock,
+            log,
+            self._beat,
+            self.server.in_loop,
+            self._calls,
+            keep_calls=settings.CALL_RECORDS_DAYS * 86400.0,
         )
         local = settings.LOCAL_NETS or PRIVATE_NETWORKS
         self._advertised = Advertised(settings.EXTERNAL_IP, _in_networks(local))
@@ -181,7 +190,7 @@ class SipServerProcess:
             CallSettings(
                 domain=domain,
                 node=node,
-                prefix=f"{_token(node)}-{worker}",
+                prefix=f"{node}-{worker}",
                 advertise=self._advertised.host,
                 is_ours=core.is_ours,
                 max_calls=settings.SIP_MAX_CALLS,
