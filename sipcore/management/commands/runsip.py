@@ -265,7 +265,10 @@ class SipServerProcess:
         self._board.move_media(call_ids)
 
     def _media_changed(self, url: str, alive: bool) -> None:
-        self._log.warning(f"The media engine {url} " + ("answers" if alive else "does not answer"))
+        if alive:
+            self._log.info(f"The media engine {url} answers")
+        else:
+            self._log.warning(f"The media engine {url} does not answer")
 
     def _ready(self, addresses: list[Address]) -> None:
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
@@ -291,7 +294,7 @@ class SipServerProcess:
 
 def rtp_ports(text: str) -> tuple[int, int]:
     """``RTP_PORTS`` as numbers. Raises CommandError with the remedy."""
-    first, _, last = text.partition("-")
+    first, _hyphen, last = text.partition("-")
     if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
         ports = int(first[:6]), int(last[:6])
         if ports[0] >= 1024 and ports[0] + 8 * max(1, settings.RTP_WORKERS) <= ports[1] <= 65535:
