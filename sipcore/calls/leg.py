@@ -259,12 +259,11 @@ class Leg:
         self.exchange.send_ack(self.dialog.make_ack(request, headers, body), self.flow)
 
     def decline(self, outgoing: Outgoing, response: Response) -> None:
-        """A 2xx came that makes no dialog (no Contact): confirm it and hang up where the INVITE went, so that the
+        """A 2xx came that makes no dialog (no usable Contact): confirm it and hang up where the INVITE went, so that the
         phone does not repeat it and does not believe that it talks."""
 
         def again(response: Response) -> None:
-            if response.get("Contact") is None:
-                response.set("Contact", f"<{outgoing.request.uri}>")
+            response.set("Contact", f"<{outgoing.request.uri}>")
             self._refuse_other(outgoing.request, response)
 
         outgoing.repeated = again
@@ -293,10 +292,11 @@ class Leg:
         try:
             outgoing = self.exchange.send(self.dialog.make_request("INVITE", lines, body), self.flow)
             try:
-                response = await asyncio.wait_for(outgoing.answer(), REINVITE_SECONDS)
-            except TimeoutError:  # it said 100, and then nothing: without an end here nobody would miss it ever
+                await asyncio.wait([outgoing.final], timeout=REINVITE_SECONDS)
+            finally:
+                # It said 100, and then nothing: without an end here nobody would miss it ever. Or the call has ended.
                 outgoing.cancel()
-                response = await outgoing.answer()
+            response = await outgoing.answer()
         finally:
             self.offering = False
         if response.status < 300:

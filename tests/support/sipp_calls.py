@@ -99,14 +99,23 @@ class Sipp(Program):
         )
 
 
-def callee(server: tuple[str, int], domain: str, number: str, password: str, scenario: str = "callee") -> Sipp:
-    """Register the number and begin to answer."""
+def callee(
+    server: tuple[str, int],
+    domain: str,
+    number: str,
+    password: str,
+    scenario: str = "callee",
+    *,
+    count: int = 0,
+    keys: Mapping[str, str] | None = None,
+) -> Sipp:
+    """Register the number and begin to answer; with ``count`` it ends after so many calls."""
     port = free_port()
     numbers = sipp.write_numbers([(number, password)])
     done = sipp.play(REGISTER, server, numbers, 1, domain=domain, expires=3600, local_port=port)
     if done.returncode:
         raise AssertionError(f"{number} could not register: {sipp.errors(numbers)}")
-    return Sipp(scenario, server, port)
+    return Sipp(scenario, server, port, count=count, keys=keys)
 
 
 def caller(
