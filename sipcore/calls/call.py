@@ -30,6 +30,9 @@ ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
 SAFE_DATAGRAM = 1300
 """Bytes of a request that every network passes unfragmented (RFC 3261 section 18.1.1)."""
 
+TOLD = frozenset({"ack_lost", "session_expired", "media_timeout", "codec_mismatch"})
+"""Causes of an end that a phone's log should know: something went wrong on its way."""
+
 MAX_REDIRECTS = 5
 
 
@@ -497,8 +500,8 @@ class Call:
         self.changed()
 
     def _why(self) -> list[tuple[str, str]]:
-        if self.row.cause in ("", "normal", "cancelled", "transferred"):
-            return []
+        if self.row.cause not in TOLD:
+            return []  # a phone shows an ended call; with a Reason of 480 linphone shows "temporarily unavailable"
         return [("Reason", f'SIP;cause=480;text="{self.row.cause}"')]
 
     async def _note_media(self) -> None:
