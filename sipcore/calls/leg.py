@@ -259,8 +259,8 @@ class Leg:
         self.exchange.send_ack(self.dialog.make_ack(request, headers, body), self.flow)
 
     def decline(self, outgoing: Outgoing, response: Response) -> None:
-        """A 2xx came that makes no dialog (no usable Contact): confirm it and hang up where the INVITE went, so that the
-        phone does not repeat it and does not believe that it talks."""
+        """A 2xx came that makes no dialog (no usable Contact): confirm it and hang up where the INVITE went, so that
+        the phone does not repeat it and does not believe that it talks."""
 
         def again(response: Response) -> None:
             response.set("Contact", f"<{outgoing.request.uri}>")

@@ -58,7 +58,8 @@ class SippFlows(RealCase):
         """All have come to the end of their scenario, and met nothing that is not in it."""
         for program in programs:
             status = program.wait(seconds)
-            self.assertEqual((0, ""), (status, program.errors), "".join(p.errors for p in programs))
+            if (status, program.errors) != (0, ""):
+                self.fail("\n".join(f"{p.name}: {p.errors}\n{p.messages}" for p in programs))
 
     def play(self, caller: str, *callees: str, by: str = "caller", cause: str = "normal", how: str = "ANSWERED") -> Row:
         """One call to a number with so many devices; its record."""
@@ -107,5 +108,6 @@ class SippFlows(RealCase):
         assert self.unconfirmed is not None
         src, dst, calling, answering = self.unconfirmed
         self.finished(calling, answering, seconds=ACK_LOST_SECONDS)
+        self.assertGreaterEqual(calling.messages.count("SIP/2.0 200 OK"), 8)
         row = self.ended(src, dst, "ack_lost", "ANSWERED", "pbx")
         self.assertGreaterEqual(row["billsec"], 30)

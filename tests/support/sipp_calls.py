@@ -32,7 +32,7 @@ class Report:
 
 class Sipp(Program):
     """One sipp that plays ``scenario`` at ``port``. It answers whatever comes until it is stopped, or ends after
-    ``count`` calls."""
+    ``count`` calls. Of one call it keeps all that was sent and received."""
 
     def __init__(
         self,
@@ -75,14 +75,24 @@ class Sipp(Program):
         ]
         if count:
             arguments += ["-m", str(count)]
+        if count == 1:
+            arguments += ["-trace_msg", "-message_file", str(self.directory / "messages")]
         for name, value in (keys or {}).items():
             arguments += ["-key", name, value]
         super().__init__(arguments, log_path=self.directory / "log", env=BARE, name=f"sipp {scenario}")
 
     @property
     def errors(self) -> str:
-        path = self.directory / "errors"
-        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
+        return self._text("errors")[-3000:]
+
+    @property
+    def messages(self) -> str:
+        """Of its one call."""
+        return self._text("messages")
+
+    def _text(self, name: str) -> str:
+        path = self.directory / name
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def report(self) -> Report:
         """After its end."""
