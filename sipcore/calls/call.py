@@ -18,6 +18,7 @@ from sipcore.calls.requests import Outgoing
 from sipcore.ports import Binding, BindingId, StoreUnavailable
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import quote
 from sipcore.protocol.message import REASONS, Response
 from sipcore.protocol.uri import parse_uri
 
@@ -466,7 +467,7 @@ class Call:
             return
         if failure is CANCELLED and self.row.hung_up_by not in ("", "caller"):
             failure = STOPPED if self.row.cause == "pbx_stopped" else ENDED_BY_US
-        headers = [("Reason", f'SIP;cause={failure.status};text="{failure.reason}"')]
+        headers = [("Reason", f"SIP;cause={failure.status};text={quote(failure.reason)}")]
         if failure.status == 503:
             headers.append(("Retry-After", "10"))
         self.caller.reject(failure.status, failure.reason, headers)

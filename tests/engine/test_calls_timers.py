@@ -71,6 +71,17 @@ class LongTimersInMemory(InMemory):
         self.world.pass_time(40)
         self.assertEqual(0, self.world.core.endpoint.transactions)
 
+    def test_a_call_that_ends_while_a_reinvite_waits_leaves_nothing_behind(self) -> None:
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        a.reinvite(ours, a.sdp("sendonly", version=2))
+        b.respond(b.expect("INVITE"), 100)
+        b.request(theirs, "BYE")
+        self.ended(a, b, "normal", "ANSWERED", "callee")
+        a.wire.deaf = b.wire.deaf = True
+        self.world.pass_time(100)
+        self.assertEqual(0, self.world.core.endpoint.transactions)
+
     def test_a_phone_that_vanishes_while_it_rings_leaves_nothing_behind(self) -> None:
         a, b = self.phones()
         call = a.invite(b.number)
