@@ -7,6 +7,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
+import sys
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -40,6 +42,16 @@ def is_network(text: str) -> bool:
 
 def is_unspecified(text: str) -> bool:
     return is_address(text) and ipaddress.ip_address(text.strip("[]")).is_unspecified
+
+
+def is_of_this_machine(address: str) -> bool:
+    host = address.strip().strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
 
 
 @register
@@ -143,6 +155,17 @@ def check_addresses(**_options: object) -> list[CheckMessage]:
                 id="pbx.E009",
             )
         )
+    elif sys.argv[1:2] not in (["start"], ["runsip"]):  # they cannot listen there, and say so themselves
+        foreign = [host.strip() for host in hosts if not is_of_this_machine(host)]
+        if foreign:
+            found.append(
+                Warning(
+                    _("SIP_HOST=%(value)s is no address of this machine: nothing can listen there.")
+                    % {"value": foreign[0]},
+                    hint=_("Write SIP_HOST=0.0.0.0 for every address; the router's address goes into EXTERNAL_IP."),
+                    id="pbx.W009",
+                )
+            )
     return found
 
 

@@ -9,7 +9,7 @@ from pbx import environment
 from pbx.databases import database_settings
 from pbx.early_words import LOCALE_DIR, terminal_language
 from pbx.system.server_address import own_address
-from pbx.time_zone import machine_time_zone
+from pbx.time_zone import known_time_zone, machine_time_zone
 from pbx.var_directory import make_private_directory, read_or_make_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -151,7 +151,7 @@ LANGUAGE_CODE = environment.text("LANGUAGE_CODE") or terminal_language()
 LANGUAGES = [("uz", _("Uzbek")), ("ru", _("Russian")), ("en", _("English"))]
 LOCALE_PATHS = [LOCALE_DIR]
 LANGUAGE_COOKIE_AGE = 365 * 86400  # seconds
-TIME_ZONE = environment.text("TIME_ZONE") or machine_time_zone()
+TIME_ZONE = known_time_zone(environment.text("TIME_ZONE")) or machine_time_zone()
 FORMAT_MODULE_PATH = "pbx.formats"
 USE_I18N = True
 USE_TZ = True

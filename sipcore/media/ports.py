@@ -16,7 +16,22 @@ QUARANTINE = 10.0
 RECEIVE_BUFFER = 256 * 1024  # bytes; more than a second of G.711, and some frames of video
 TRIES = 50
 
+LEAST_PORTS = 8
+"""Ports a relay process has at least: two calls with sound, or one with video."""
+
 SockAddress = tuple[str, int] | tuple[str, int, int, int]
+
+
+def port_range(text: str, workers: int) -> tuple[int, int]:
+    """``first-last``, both included, from 1024 to 65535 and with ``LEAST_PORTS`` for each of ``workers`` (at least 1).
+
+    Raises ValueError."""
+    first, _hyphen, last = text.partition("-")
+    if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
+        low, high = int(first[:6]), int(last[:6])
+        if low >= 1024 and high <= 65535 and high - low + 1 >= LEAST_PORTS * max(1, workers):
+            return low, high
+    raise ValueError("not a range of ports: first-last is wanted")
 
 
 class NoPorts(MediaRefused):

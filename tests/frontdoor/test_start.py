@@ -203,11 +203,20 @@ class RefusedStartTests(unittest.TestCase):
         self.assert_refused(done, "DATABASE_URL", "start it")
         self.assertNotIn("topsecret", done.stderr)
 
+    def test_ports_that_are_no_range_start_no_process(self):
+        pbx = StartedPbx(RTP_PORTS="20000-10000")
+        done = pbx.run("start")
+        self.assertEqual(1, done.returncode)
+        self.assertEqual(1, done.stderr.count("RTP_PORTS=20000-10000"), done.stderr)
+        self.assertIn("RTP_PORTS=10000-20000", done.stderr)
+        self.assertFalse((pbx.var / "first-login.txt").exists())
+
     def test_settings_that_cannot_be_read(self):
         cases = {
             "SIP_PORT": ("abc", "SIP_PORT=abc is not a whole number"),
             "DEBUG": ("perhaps", "DEBUG=perhaps is neither yes nor no"),
             "LOG_FORMAT": ("xml", "LOG_FORMAT=xml is not known"),
+            "TIME_ZONE": ("Mars", "TIME_ZONE=Mars is no time zone"),
             "DATABASE_URL": ("mysql://root:topsecret@localhost/pbx", "DATABASE_URL has an unknown scheme"),
         }
         for name, (value, sentence) in cases.items():

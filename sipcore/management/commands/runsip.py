@@ -38,6 +38,7 @@ from sipcore.clock import Clock
 from sipcore.core import Core, Settings
 from sipcore.log import Level, SipLog
 from sipcore.media.pool import NgPool
+from sipcore.media.ports import port_range
 from sipcore.media.processes import RelayFailed, RelayProcesses
 from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
@@ -294,15 +295,13 @@ class SipServerProcess:
 
 def rtp_ports(text: str) -> tuple[int, int]:
     """``RTP_PORTS`` as numbers. Raises CommandError with the remedy."""
-    first, _hyphen, last = text.partition("-")
-    if first.isascii() and first.isdigit() and last.isascii() and last.isdigit():
-        ports = int(first[:6]), int(last[:6])
-        if ports[0] >= 1024 and ports[0] + 8 * max(1, settings.RTP_WORKERS) <= ports[1] <= 65535:
-            return ports
-    raise CommandError(
-        _("RTP_PORTS=%(text)s is no range of ports. Write for example RTP_PORTS=10000-20000 in .env.")
-        % {"text": text[:40]}
-    )
+    try:
+        return port_range(text, settings.RTP_WORKERS)
+    except ValueError:
+        raise CommandError(
+            _("RTP_PORTS=%(text)s is no range of ports. Write for example RTP_PORTS=10000-20000 in .env.")
+            % {"text": text[:40]}
+        ) from None
 
 
 def _domains(domain: str) -> frozenset[str]:
