@@ -14,28 +14,47 @@ from pbx.system.port_owner import Owner, tcp_port_owner, udp_port_owner
 PATIENCE = 2.0  # seconds; the processes of a start that was just killed need a moment to end
 
 
-def check_sip_port(hosts: str, port: int) -> None:
-    """``hosts``: addresses with commas between.
+def check_ports(sip_hosts: str, sip_port: int, web_host: str, web_port: int) -> None:
+    """``sip_hosts``: addresses with commas between.
 
-    :raises Refusal: when the SIP process could not listen there."""
+    :raises Refusal: when the SIP or the web process could not listen there; it tells of both."""
+    deadline = time.monotonic() + PATIENCE
+    refusals = []
+    for check in (
+        lambda: _check_sip_port(sip_hosts, sip_port, deadline), lambda: _check_web_port(web_host, web_port, deadline)
+    ):
+        try:
+            check()
+        except Refusal as refusal:
+            refusals.append(str(refusal))
+    if refusals:
+        raise Refusal("\n".join(refusals))
+
+
+def check_web_port(host: str, port: int) -> None:
+    """:raises Refusal: when the web process could not listen there."""
+    _check_web_port(host, port, time.monotonic() + PATIENCE)
+
+
+def _check_sip_port(hosts: str, port: int, deadline: float) -> None:
     for host in hosts.split(","):
-        _check_sip_address(host.strip().strip("[]"), port)
+        _check_sip_address(host.strip().strip("[]"), port, deadline)
 
 
-def _check_sip_address(host: str, port: int) -> None:
-    transport, owner, fault = "UDP", udp_port_owner, _fault(socket.SOCK_DGRAM, host, port)
+def _check_sip_address(host: str, port: int, deadline: float) -> None:
+    transport, owner, fault = "UDP", udp_port_owner, _fault(socket.SOCK_DGRAM, host, port, deadline)
     if fault is None:
-        transport, owner, fault = "TCP", tcp_port_owner, _fault(socket.SOCK_STREAM, host, port)
+        transport, owner, fault = "TCP", tcp_port_owner, _fault(socket.SOCK_STREAM, host, port, deadline)
     if fault is None:
         return
     names = {"transport": transport, "port": port}
     if fault == errno.EADDRINUSE:
         raise Refusal(
             _(
-                "%(transport)s port %(port)d is already used by %(program)s: stop that program and run the same "
-                "command again."
+                "%(transport)s port %(port)d is already used by %(program)s: stop that program, or set another "
+                "SIP_PORT in .env, such as %(other)d, and run the same command again."
             )
-            % (names | {"program": _named(owner(port))})
+            % (names | {"program": _named(owner(port)), "other": port + 10 if port <= 65525 else 5060})
         )
     if fault == errno.EACCES:
         raise Refusal(_("%(transport)s port %(port)d is only for root: set SIP_PORT=5060 in .env.") % names)
@@ -44,9 +63,8 @@ def _check_sip_address(host: str, port: int) -> None:
     )
 
 
-def check_web_port(host: str, port: int) -> None:
-    """:raises Refusal: when the web process could not listen there."""
-    fault = _fault(socket.SOCK_STREAM, host, port)
+def _check_web_port(host: str, port: int, deadline: float) -> None:
+    fault = _fault(socket.SOCK_STREAM, host, port, deadline)
     if fault is None:
         return
     if fault == errno.EADDRINUSE:
@@ -61,9 +79,8 @@ def check_web_port(host: str, port: int) -> None:
     )
 
 
-def _fault(kind: socket.SocketKind, host: str, port: int) -> int | None:
-    """The errno of a try to bind, None when it works. A port in use gets ``PATIENCE`` seconds to become free."""
-    deadline = time.monotonic() + PATIENCE
+def _fault(kind: socket.SocketKind, host: str, port: int, deadline: float) -> int | None:
+    """The errno of a try to bind, None when it works. A port in use has until ``deadline`` to become free."""
     while True:
         try:
             family, _kind, _protocol, _name, address = socket.getaddrinfo(

@@ -182,14 +182,31 @@ class RefusedStartTests(unittest.TestCase):
                 self.assert_refused(
                     pbx.run("start"), f"{name} port {pbx.sip_port} is already used by",
                     f"process {os.getpid()}", "stop that",
+                    "SIP_PORT in .env",
                 )
 
     def test_the_web_port_is_taken(self):
         pbx = StartedPbx()
         with socket.create_server(("127.0.0.1", pbx.web_port)):
-            self.assert_refused(
-                pbx.run("start"), f"TCP port {pbx.web_port} is already used by", f"process {os.getpid()}", "WEB_PORT"
-            )
+            for command in ("start", "runweb"):
+                with self.subTest(command=command):
+                    self.assert_refused(
+                        pbx.run(command), f"TCP port {pbx.web_port} is already used by", f"process {os.getpid()}",
+                        "WEB_PORT",
+                    )
+
+    def test_both_ports_are_taken_and_both_are_told(self):
+        pbx = StartedPbx()
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+            socket.create_server(("127.0.0.1", pbx.web_port)),
+        ):
+            other.bind(("127.0.0.1", pbx.sip_port))
+            done = pbx.run("start")
+        self.assertEqual(1, done.returncode)
+        sip, web = done.stderr.splitlines()
+        self.assertIn(f"UDP port {pbx.sip_port} is already used by", sip)
+        self.assertIn(f"TCP port {pbx.web_port} is already used by", web)
 
     def test_var_cannot_be_written(self):
         self.assert_refused(StartedPbx(VAR_DIR="/proc/var").run("start"), "/proc/var cannot be written", "VAR_DIR")

@@ -5,6 +5,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
+from pbx.startup.ports import check_web_port
+from pbx.startup.refusal import Refusal
 from pbx.web_server import command
 
 
@@ -14,6 +16,10 @@ class Command(BaseCommand):
         return _("Runs the web pages (gunicorn) on WEB_HOST and WEB_PORT.")
 
     def handle(self, *args, **options):
+        try:
+            check_web_port(settings.WEB_HOST, settings.WEB_PORT)
+        except Refusal as refusal:  # gunicorn would try for seconds and then not say who has the port
+            sys.exit(str(refusal))
         sys.stdout.flush()
         os.chdir(settings.BASE_DIR)
         # The same process goes on: a service manager sees one, and signals reach it.

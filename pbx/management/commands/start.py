@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 
 from pbx.startup.greeting import admin_address, next_steps
 from pbx.startup.instance import take_instance_lock
-from pbx.startup.ports import check_sip_port, check_web_port
+from pbx.startup.ports import check_ports
 from pbx.startup.preparation import make_first_login, prepare_database
 from pbx.startup.refusal import Refusal
 from pbx.startup.supervisor import Child, Supervisor
@@ -23,8 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         try:
             lock = take_instance_lock(settings.VAR_DIR / "start.lock", admin_address())
-            check_sip_port(settings.SIP_HOST, settings.SIP_PORT)
-            check_web_port(settings.WEB_HOST, settings.WEB_PORT)
+            check_ports(settings.SIP_HOST, settings.SIP_PORT, settings.WEB_HOST, settings.WEB_PORT)
             prepare_database()
             login = make_first_login()
         except Refusal as refusal:
