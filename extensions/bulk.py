@@ -17,7 +17,7 @@ from pbx.system.identity import current_realm
 
 BATCH = 400  # rows a statement; far below the limit on parameters of SQLite
 
-COLUMNS = ("display_name", "enabled", "max_devices", "language")
+COLUMNS = ("display_name", "enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
 
 
 class ChangedMeanwhile(Exception):

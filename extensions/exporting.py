@@ -8,7 +8,7 @@ from typing import TextIO
 from extensions.csv_tables import harmless_cell
 from extensions.models import Extension
 
-COLUMNS = ("number", "name", "enabled", "max_devices", "language")
+COLUMNS = ("number", "name", "enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
 
 
 def write_extensions(output: TextIO) -> int:
@@ -23,6 +23,8 @@ def write_extensions(output: TextIO) -> int:
             harmless_cell(extension.display_name),
             "yes" if extension.enabled else "no",
             extension.max_devices,
+            extension.ring_seconds,
+            "yes" if extension.media_from_anywhere else "no",
             extension.language,
         ])
     return count

@@ -18,10 +18,15 @@ from extensions.hashers import hash_extension_password
 from extensions.models import CredentialState, Extension
 from extensions.passwords import generate_password, password_warning, validate_password
 
-COLUMNS = ("number", "name", "password", "ha1", "ha1_sha256", "enabled", "max_devices", "language")
+COLUMNS = (
+    "number", "name", "password", "ha1", "ha1_sha256", "enabled", "max_devices", "ring_seconds", "media_from_anywhere",
+    "language",
+)
 REQUIRED = ("number",)
 # Column of the table -> field of the model.
-FIELDS = {"name": "display_name", "enabled": "enabled", "max_devices": "max_devices", "language": "language"}
+FIELDS = {"name": "display_name"} | {
+    column: column for column in ("enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
+}
 YES, NO = ("yes", "1", "true"), ("no", "0", "false")
 MAX_ROWS = 100_000
 
@@ -143,20 +148,22 @@ def _complete(plan: Plan, change: Change, *, generate: bool) -> None:
 
 
 def _set_fields(extension: Extension, cells: dict[str, str]):
-    """What the file says stands, also an empty name; an empty ``enabled`` or ``max_devices`` says nothing."""
+    """What the file says stands, also an empty name; an empty answer or number says nothing."""
     if "name" in cells:
         extension.display_name = original_cell(cells["name"].strip())
     if "language" in cells:
         extension.language = cells["language"].strip().lower()
-    if enabled := cells.get("enabled", "").strip().lower():
-        extension.enabled = enabled in YES
-        if enabled not in YES + NO:
-            yield _("enabled is yes or no.")
-    if devices := cells.get("max_devices", "").strip():
-        if re.fullmatch("[0-9]{1,4}", devices):
-            extension.max_devices = int(devices)
-        else:
-            yield _("max_devices is a whole number.")
+    for column in ("enabled", "media_from_anywhere"):
+        if answer := cells.get(column, "").strip().lower():
+            setattr(extension, column, answer in YES)
+            if answer not in YES + NO:
+                yield _("%(column)s is yes or no.") % {"column": column}
+    for column in ("max_devices", "ring_seconds"):
+        if number := cells.get(column, "").strip():
+            if re.fullmatch("[0-9]{1,4}", number):
+                setattr(extension, column, int(number))
+            else:
+                yield _("%(column)s is a whole number.") % {"column": column}
 
 
 def _field_errors(extension: Extension):

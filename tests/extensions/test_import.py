@@ -252,6 +252,28 @@ class UpdateTests(FileTests):
         self.assertEqual(stored.credential_state, CredentialState.READY)
         self.assertTrue(stored.bindings.exists())
 
+    def test_ring_time_and_media_are_changed_where_the_file_says_so(self):
+        make_extension("1001", ring_seconds=45, media_from_anywhere=True)
+        make_extension("1002", ring_seconds=45, media_from_anywhere=True)
+        self.run_import("number,ring_seconds,media_from_anywhere\n1001,20,No\n1002,,\n", "--update")
+        self.assertEqual(
+            list(Extension.objects.order_by("number").values_list("ring_seconds", "media_from_anywhere")),
+            [(20, False), (45, True)],
+        )
+
+    def test_a_wrong_ring_time_or_answer_is_named_with_its_line(self):
+        words = self.refusal(
+            "number,ring_seconds,media_from_anywhere\n1001,30,yes\n1002,4,\n1003,171,\n1004,x,\n1005,,perhaps\n"
+        )
+        for line, reason in (
+            (3, "ring_seconds: Ensure this value is greater than or equal to 5."),
+            (4, "ring_seconds: Ensure this value is less than or equal to 170."),
+            (5, "ring_seconds is a whole number."),
+            (6, "media_from_anywhere is yes or no."),
+        ):
+            self.assertIn(f"Line {line}: {reason}", words)
+        self.assertNotIn("Line 2", words)
+
     def test_disabling_ends_registrations(self):
         make_binding(make_extension("1001"))
         make_binding(make_extension("1002"))
@@ -293,13 +315,18 @@ class ExportTests(FileTests):
             self.assertNotIn(secret, text)
 
     def test_export_round_trips(self):
-        make_extension("1001", display_name='Front "desk", Ўқув', max_devices=2, language="uz")
+        make_extension(
+            "1001", display_name='Front "desk", Ўқув', max_devices=2, ring_seconds=45, media_from_anywhere=True,
+            language="uz",
+        )
         make_extension("-5", display_name="=HYPERLINK(0)", enabled=False)
         make_extension("1003", display_name="'=quoted")
         make_extension("1004", display_name="''+x")
         make_extension("1005", display_name="O'g'il 'quoted'")
         make_extension("1006", display_name="@sum")
-        columns = ("number", "display_name", "enabled", "max_devices", "language")
+        columns = (
+            "number", "display_name", "enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language"
+        )
         before = list(Extension.objects.order_by("number").values_list(*columns))
         text = self.export()
         Extension.objects.all().delete()
@@ -344,7 +371,7 @@ class BulkEqualsSaveTests(TransactionTestCase):
                 e.check_password(self.PASSWORDS[e.number] or "test123456"),
                 list(e.credentials.order_by("algorithm").values_list("algorithm", "username", "realm", "ha1")),
                 [c.changed_at.year for c in e.credentials.order_by("algorithm")],
-                e.bindings.count(),
+                e.bindings.count(), e.ring_seconds, e.media_from_anywhere,
             )
             for e in extensions
         ]
@@ -359,6 +386,7 @@ class BulkEqualsSaveTests(TransactionTestCase):
         for extension in changed:
             extension.display_name, extension.max_devices, extension.language = f"Name {extension.number}", 2, "ru"
             extension.enabled = extension.number != "1002"
+            extension.ring_seconds, extension.media_from_anywhere = 45, extension.number == "1003"
         return changed
 
     def test_same_rows(self):

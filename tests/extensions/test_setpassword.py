@@ -81,6 +81,14 @@ class SetPasswordTests(TestCase):
         self.assertIn("The password of 1001 was changed.", err)
         self.assertNotIn(password, err)
 
+    def test_generate_labels_the_password_on_a_terminal(self):
+        make_extension()
+        out, err = Terminal(), io.StringIO()
+        call_command("setpassword", "1001", "--generate", stdout=out, stderr=err)
+        label, password = out.getvalue().removesuffix("\n").split(" ")
+        self.assertEqual(label, "Password:")
+        self.assertTrue(Extension.objects.get().check_password(password))
+
     def test_stdin_takes_the_first_line_as_it_is(self):
         make_extension()
         for data, password in (

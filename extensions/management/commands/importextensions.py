@@ -29,8 +29,8 @@ class Command(DatabaseCommand):
     def help(self) -> str:  # a property, because a lazy text is none to argparse
         return _(
             "Imports extensions from a CSV file whose first line names the columns: number, and if wanted name, "
-            "password, ha1 and ha1_sha256 (of this server's realm), enabled, max_devices, language. All lines are "
-            "imported or none."
+            "password, ha1 and ha1_sha256 (of this server's realm), enabled, max_devices, ring_seconds, "
+            "media_from_anywhere, language. All lines are imported or none."
         )
 
     def add_arguments(self, parser):

@@ -29,7 +29,8 @@ class Command(DatabaseCommand):
         parser.add_argument("number", help=_("the extension, for example 1001"))
         source = parser.add_mutually_exclusive_group()
         source.add_argument(
-            "--generate", action="store_true", help=_("make a strong password and print it once, alone on its line")
+            "--generate", action="store_true",
+            help=_("make a strong password and print it once; into a pipe or a file alone on its line"),
         )
         source.add_argument(
             "--stdin", action="store_true", help=_("read the password from the first line of standard input")
@@ -64,7 +65,8 @@ class Command(DatabaseCommand):
                 _("Extension %(number)s was deleted meanwhile.") % {"number": extension.number}
             ) from None
         if generate:
-            self.stdout.write(raw)
+            # A script reads the bare password from a pipe.
+            self.stdout.write(_("Password: %(password)s") % {"password": raw} if self.stdout.isatty() else raw)
         self._tell(extension, made=made, before=before, same=same)
         if not generate and (warning := password_warning(raw)):
             self._say(warning)
