@@ -9,8 +9,10 @@ import unittest
 from collections import defaultdict
 
 from django.conf import settings
+from django.core.signals import request_finished
 from django.test.runner import DiscoverRunner
 from django.test.utils import override_settings
+from django.utils import translation
 
 
 class PbxTestRunner(DiscoverRunner):
@@ -41,6 +43,8 @@ class PbxTestRunner(DiscoverRunner):
         # that they start.
         os.environ["LANGUAGE_CODE"] = "en"
         override_settings(LANGUAGE_CODE="en").enable()
+        # A page that was asked for in another language leaves it active in this thread, for the tests after it.
+        request_finished.connect(forget_language)
         # Administrators' passwords only: a slow hash would be most of the suite's time.
         settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
@@ -49,6 +53,10 @@ class PbxTestRunner(DiscoverRunner):
         print_skipped(result)
         print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
         return super().suite_result(suite, result, **kwargs)
+
+
+def forget_language(**_signal: object) -> None:
+    translation.deactivate()
 
 
 def run_on_postgres() -> int:
