@@ -185,9 +185,9 @@ class DjangoDirectory:
                 rows.filter(expires_at__gt=moment).update(expires_at=moment)
 
     @_unit_of_work
-    def shift_times(self, seconds: float) -> None:
+    def shift_times(self, node: str, seconds: float) -> None:
         by = timedelta(seconds=seconds)
-        BindingRow.objects.update(
+        BindingRow.objects.filter(node=node).update(
             **{name: F(name) + by for name in ("registered_at", "refreshed_at", "expires_at")}
         )
 

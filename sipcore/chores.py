@@ -147,7 +147,7 @@ class Chores:
         def follow() -> None:
             # One after the other in the store's thread, so that no batch lies between: what it wrote by the new time
             # would be moved as well, and a phone that has just registered would be forgotten.
-            self._directory.shift_times(moved)
+            self._directory.shift_times(self._core.settings.node, moved)
             self._clock.follow(moved)
 
         self._chore("clock", follow)

@@ -23,6 +23,7 @@ from sipcore.registrar import (
     Registration,
 )
 
+MAX_REG_ID = 2**31 - 1  # RFC 5626 section 4.2
 MAX_CSEQ = 2**31 - 1  # RFC 3261 section 8.1.1.5
 
 
@@ -66,6 +67,8 @@ def _contact(contact: Contact, flow: Flow) -> ContactRequest:
     cleaned = clean_text(text, CONTACT_LIMIT)
     instance = clean_text(contact.instance or "", INSTANCE_LIMIT)
     reg_id = contact.reg_id if instance else None
+    if reg_id is not None and reg_id > MAX_REG_ID:
+        raise SipError(400, "Bad reg-id")
     key = f"{instance};{reg_id}" if reg_id is not None else uri.canonical
     if len(key) > KEY_LIMIT or cleaned != text or len(contact.instance or "") > INSTANCE_LIMIT:
         raise SipError(400, "Bad Contact")

@@ -104,8 +104,8 @@ class Directory(Protocol):
         """The connections of these bindings have ended, so they have. One that has been registered over another
         connection since is left alone. May be done twice."""
 
-    def shift_times(self, seconds: float) -> None:
-        """The clock of the machine was set: move the times of all living bindings along."""
+    def shift_times(self, node: str, seconds: float) -> None:
+        """The clock of this machine was set: move the times of its bindings along."""
 
     def sweep(self, before: float, limit: int) -> int:
         """Delete at most ``limit`` bindings that ended before then; returns how many there were."""

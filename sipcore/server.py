@@ -176,7 +176,8 @@ class Server:
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, type(error).__name__)
             if flow.transport == "UDP":
-                self._log.warning(f"Message to {host}:{port} could not be sent: {name}")
+                if self._core.may_say(flow):
+                    self._log.warning(f"Message to {host}:{port} could not be sent: {name}")
                 return
             # RFC 3261 18.2.2 would open a connection to the address in the Via: we open none that a message names.
             if self._core.may_say(flow):

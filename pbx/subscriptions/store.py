@@ -49,8 +49,8 @@ class DjangoSubscriptionStore:
         return rows
 
     @unit_of_work
-    def shift_subscriptions(self, seconds: float) -> None:
-        Subscription.objects.update(expires_at=F("expires_at") + timedelta(seconds=seconds))
+    def shift_subscriptions(self, node: str, seconds: float) -> None:
+        Subscription.objects.filter(node=node).update(expires_at=F("expires_at") + timedelta(seconds=seconds))
 
 
 def _to_record(row: SubscriptionRow) -> Subscription:

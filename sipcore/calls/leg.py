@@ -5,6 +5,7 @@ A leg knows nothing of the other one. It has verbs: ring, accept, reject, invite
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterable
 from enum import Enum
 from typing import Any, Protocol
@@ -300,7 +301,8 @@ class Leg:
         finally:
             self.offering = False
         if response.status < 300:
-            self.dialog.receive_response(response)
+            with contextlib.suppress(SipError):  # two Contacts: the one it had stays, but it gets its ACK
+                self.dialog.receive_response(response)
             self.learn(response)
             self.timer.answered(response)
             self.sdp_from = sdp_of(response) or self.sdp_from

@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 ECHO = "*43"
 SUPPORTED = frozenset({"timer", "100rel"})
 STORE_SECONDS = 8.0
+MAX_BEGINNING = 1000
+"""Requests whose sender is being looked up at the same time; beyond that 503."""
+
+MANY_TRANSACTIONS = 2000
+"""Open transactions above which a refused request is answered without being remembered."""
 MORTAL_SECONDS = 32.0
 """How long (64*T1) a dialog that has ended is still known: the phone's BYE may have crossed ours (RFC 5407 3.3.1)."""
 
@@ -370,7 +375,7 @@ class Switchboard:
         judged = self._judge(request, flow)
         if judged is None:
             return
-        if self.draining:
+        if self.draining or len(self._beginning) >= MAX_BEGINNING:
             self._reply(request, flow, 503, [("Retry-After", str(secrets.randbelow(20) + 5))])
             return
         transaction = self._endpoint.accept(request, flow, now)
@@ -409,7 +414,12 @@ class Switchboard:
         refusal = prove(credentials, request.method, account, self._decoy_ha1)
         if refusal is not None:
             self._refused(request, flow, refusal.cause)
-            self.respond(transaction, make_response(request, refusal.status))
+            if self._endpoint.transactions > MANY_TRANSACTIONS:
+                # A flood with wrong passwords: nothing is kept of it and nothing repeated.
+                self._endpoint.abandon(transaction)
+                self._reply(request, flow, refusal.status)
+            else:
+                self.respond(transaction, make_response(request, refusal.status))
             return None
         if not self._authenticator.count_is_new(credentials):
             self.respond(transaction, self._authenticator.challenge(request, flow, stale=True))
@@ -423,6 +433,10 @@ class Switchboard:
             account = await self._proven(request, flow, transaction, credentials)
             if account is not None:
                 await self._serve(request, flow, transaction, account)
+        except Exception as error:
+            # Without an answer the transaction would stay for ever, and the phone would wait for as long.
+            self.log.error(f"{request.method} of {flow.remote[0]} could not be served: {type(error).__name__}")
+            self.respond(transaction, make_response(request, 503, headers=[("Retry-After", "10")]))
         finally:
             self._beginning.pop(transaction, None)
 

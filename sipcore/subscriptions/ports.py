@@ -58,5 +58,5 @@ class SubscriptionStore(Protocol):
         """Those of this process that have not expired, the newest first, of subscribers that are
         enabled. Expired ones are removed on the way."""
 
-    def shift_subscriptions(self, seconds: float) -> None:
+    def shift_subscriptions(self, node: str, seconds: float) -> None:
         """The clock of the machine was set: move all ends along."""

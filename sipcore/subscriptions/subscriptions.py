@@ -263,7 +263,7 @@ class Subscriptions:
 
     def clock_set(self, seconds: float) -> None:
         """The machine's clock was set by so much."""
-        self._store.call(lambda: self._rows.shift_subscriptions(seconds))
+        self._store.call(lambda: self._rows.shift_subscriptions(self._settings.node, seconds))
 
     def stop(self) -> None:
         """Nothing is sent any more; the rows stay for the next start."""

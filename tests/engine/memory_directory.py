@@ -83,7 +83,7 @@ class MemoryDirectory:
             if id in self.rows and self.rows[id].connection == connection:
                 self.rows[id].expires_at = min(self.rows[id].expires_at, now)
 
-    def shift_times(self, seconds: float) -> None:
+    def shift_times(self, node: str, seconds: float) -> None:
         for binding in self.rows.values():
             binding.expires_at += seconds
 

@@ -30,7 +30,7 @@ class MemoryRows:
         self._there()
         return [copy.deepcopy(row) for row in reversed(self.rows.values()) if row.expires_at > now]
 
-    def shift_subscriptions(self, seconds) -> None:
+    def shift_subscriptions(self, node, seconds) -> None:
         for row in self.rows.values():
             row.expires_at += seconds
 

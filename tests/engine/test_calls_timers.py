@@ -98,7 +98,7 @@ class LongTimersInMemory(InMemory):
         a, b = self.phones()
         wall = self.world.clock.wall
         self.world.clock.wall = lambda: wall() - 7200
-        self.world.directory.shift_times(-7200)
+        self.world.directory.shift_times("n1", -7200)
         ours, theirs = self.connect(a, b)
         self.hang_up(a, ours, b, theirs)
 

@@ -191,7 +191,8 @@ class Chores(DirectoryTestCase):
         self.assertEqual(Binding.objects.count(), 2, "the ended one is kept as last seen")
 
     def test_a_clock_that_was_set_moves_the_times_along(self):
-        self.directory.shift_times(7200)
+        self.directory.shift_times("n1", 7200)
+        self.directory.shift_times("n2", -7200)
         self.assertEqual(len(self.directory.living("n1", NOW + 7200 + 3599)), 2)
 
     def test_what_ended_long_ago_is_swept_in_portions(self):

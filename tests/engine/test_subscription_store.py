@@ -72,7 +72,7 @@ class StoreTests(TransactionTestCase):
 
     def test_the_clock_is_set(self):
         self.store.write_subscriptions([self.row("a")], [])
-        self.store.shift_subscriptions(3600.0)
+        self.store.shift_subscriptions("n1", 3600.0)
         self.assertEqual([NOW + 3700.5], [row.expires_at for row in self.living(NOW + 3650)])
 
     def test_more_than_a_statement_has_room_for(self):
