@@ -114,6 +114,7 @@ class ExtensionAdmin(admin.ModelAdmin):
                 "subtitle": None,
                 "devices": devices_of(obj), "extension": obj, "state": obj.credential_state,
                 "states": CredentialState, "can_change": self.has_change_permission(request, obj),
+                "out_of_reach": admin_views.out_of_phones_reach(request),
             }
         return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
 

@@ -5,10 +5,13 @@ because the raw password is kept nowhere from where a second page could fetch it
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http.request import split_domain_port
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -84,7 +87,7 @@ def render_card(admin, request: HttpRequest, extension: Extension, raw: str | No
     response = page(
         admin, request, "card.html", extension, sheets=account_sheets(extension, raw), password=raw,
         warning=password_warning(raw) if raw else "", old_devices=old, state=extension.credential_state,
-        states=CredentialState, is_new=is_new,
+        states=CredentialState, is_new=is_new, out_of_reach=out_of_phones_reach(request),
         title=_("Account card of %(number)s") % {"number": extension.number},
     )
     response.headers["Cache-Control"] = "no-store"
@@ -103,8 +106,6 @@ def phone_link(admin, request: HttpRequest, pk: int) -> HttpResponse:
     url = request.build_absolute_uri(reverse("extensions:phone_link", args=[token]))
     response = page(
         admin, request, "phone_link.html", extension, title=title, link=link, url=url, qr=qr_svg(url),
-        unreachable_from_phones=request.get_host().startswith(("localhost", "127.", "[::1]")),
-        own_url=f"{request.scheme}://{url_host(own_address())}:{request.get_port()}/admin/",
     )
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -132,4 +133,29 @@ def _refusal(request: HttpRequest, extension: Extension) -> str:
             "by https://, or from inside your own network by the private address of this server. If a proxy in front "
             "of the PBX speaks https already, set WEB_HTTPS=yes in .env."
         )
-    return ""
+    return out_of_phones_reach(request)
+
+
+def out_of_phones_reach(request: HttpRequest) -> str:
+    """Why a phone could not follow a link with the address that this browser uses, and the remedy; else empty. The
+    link has the browser's address, because nothing else is known to lead here: WEB_HOST may stand behind a proxy."""
+    host = split_domain_port(request.get_host())[0]
+    if host != "localhost" and not host.endswith(".localhost") and not _is_loopback(host):
+        return ""
+    own = own_address()
+    example = own if provisioning.is_private_address(own) and not _is_loopback(own) else "192.168.1.10"
+    return _(
+        "You opened the admin as %(host)s, an address that only this computer understands: no phone can follow a QR "
+        "code with it. Put an HTTPS proxy in front (docs/deploy.md) and open the admin by its https:// address. In a "
+        "private network that you trust, you can do without: write the address of this server there into .env, such "
+        "as WEB_HOST=%(address)s, start the PBX again and open %(url)s. Administrators' passwords then cross that "
+        "network unencrypted. Without a QR code, type the account card into the phone."
+    ) % {"host": host, "address": example, "url": f"http://{url_host(example)}:{settings.WEB_PORT}/"}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback or address.is_unspecified

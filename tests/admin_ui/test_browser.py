@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.test import override_settings
 
 from extensions.models import Extension
 from tests.admin_ui.cases import LIST, page
-from tests.admin_ui.chromium import Browser
+from tests.admin_ui.chromium import OFFICE, Browser
 from tests.extensions.rows import make_binding, make_extension
 
 
+@override_settings(ALLOWED_HOSTS=[OFFICE])
 class BrowserTests(StaticLiveServerTestCase):
     @classmethod
     def setUpClass(cls) -> None:
@@ -36,7 +38,7 @@ class BrowserTests(StaticLiveServerTestCase):
         self.assertEqual(complaints, [])
 
     def go(self, path: str) -> None:
-        self.browser.go(f"{self.live_server_url}{path}")
+        self.browser.go(f"http://{OFFICE}:{self.server_thread.port}{path}")
 
     def test_create_an_extension_press_password_see_the_card_and_the_qr(self):
         self.browser.press("Add an extension")
@@ -58,6 +60,7 @@ class BrowserTests(StaticLiveServerTestCase):
         self.assertIn(second, self.browser.texts("#sheet-linphone dd code"))
 
         self.browser.press("QR code for Linphone")
+        self.browser.turn_to_new_tab()
         self.browser.press("Make the QR code")
         self.browser.wait(lambda: self.browser.find(".pbx-qr svg").size["width"] > 150, "the picture")
         self.browser.wait(lambda: "Time left: 14:" in self.browser.find("[data-link-state]").text, "the countdown")

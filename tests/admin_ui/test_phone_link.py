@@ -15,7 +15,7 @@ from django.utils import timezone
 from extensions import provisioning
 from extensions.models import Extension, ProvisioningLink
 from extensions.views import is_linphone
-from tests.admin_ui.cases import AdminCase, page
+from tests.admin_ui.cases import LIST, AdminCase, page
 from tests.extensions.rows import ha1s, make_extension
 
 LINPHONE = {"user-agent": "LinphoneAndroid/5.2.5", "x-linphone-provisioning": "1"}
@@ -42,14 +42,14 @@ class PhoneLinkCase(AdminCase):
 
     def make_link(self) -> str:
         """Press the button; the path of the link that the QR code holds."""
-        response = self.client.post(self.address, headers={"host": "127.0.0.1:8000"})
+        response = self.client.post(self.address, headers={"host": "192.168.1.5:8000"})
         self.assertContains(response, 'class="qr"')
         url = response.context["url"]
-        self.assertTrue(url.startswith("http://127.0.0.1:8000/phone/"))
-        return url.removeprefix("http://127.0.0.1:8000")
+        self.assertTrue(url.startswith("http://192.168.1.5:8000/phone/"))
+        return url.removeprefix("http://192.168.1.5:8000")
 
     def fetch(self, path: str, **more):
-        return self.phone.get(path, headers={"host": "127.0.0.1:8000"}, **more)
+        return self.phone.get(path, headers={"host": "192.168.1.5:8000"}, **more)
 
 
 class MakingTests(PhoneLinkCase):
@@ -58,7 +58,7 @@ class MakingTests(PhoneLinkCase):
         self.assertFalse(ProvisioningLink.objects.exists())
 
     def test_the_page_says_how_long_it_is_good_for(self):
-        response = self.client.post(self.address, headers={"host": "127.0.0.1:8000"})
+        response = self.client.post(self.address, headers={"host": "192.168.1.5:8000"})
         self.assertContains(response, "Good until")
         self.assertIn("no-store", response["Cache-Control"])
         link = ProvisioningLink.objects.get()
@@ -79,11 +79,25 @@ class MakingTests(PhoneLinkCase):
         self.assertEqual(self.fetch(old).status_code, 410)
         self.assertEqual(self.fetch(new).status_code, 200)
 
-    def test_a_loopback_address_is_said_to_be_out_of_a_phones_reach(self):
-        response = self.client.post(self.address, headers={"host": "127.0.0.1:8000"})
-        self.assertContains(response, "a phone cannot follow this link")
-        response = self.client.post(self.address, headers={"host": "192.168.1.5:8000"})
-        self.assertNotContains(response, "a phone cannot follow this link")
+    def test_an_address_out_of_a_phones_reach_is_said_before_the_click_and_makes_no_code(self):
+        card, form = page("card", self.extension.pk), f"{LIST}{self.extension.pk}/change/"
+        sentence = "no phone can follow a QR code"
+        for host in ("127.0.0.1:8000", "localhost:8000", "[::1]:8000", "pbx.localhost"):
+            with self.subTest(host):
+                for address in (card, form):
+                    response = self.client.get(address, headers={"host": host})
+                    self.assertContains(response, sentence)
+                    self.assertContains(response, "WEB_HOST=")
+                response = self.client.post(self.address, headers={"host": host})
+                self.assertContains(response, sentence)
+                self.assertNotContains(response, 'class="qr"')
+                self.assertFalse(ProvisioningLink.objects.exists())
+        for address in (card, form, self.address):
+            self.assertNotContains(self.client.get(address, headers={"host": "192.168.1.5:8000"}), sentence)
+
+    def test_the_button_leaves_the_page_with_the_password_open(self):
+        for address in (page("card", self.extension.pk), f"{LIST}{self.extension.pk}/change/"):
+            self.assertContains(self.client.get(address), f'href="{self.address}" target="_blank" rel="noopener"')
 
     def test_no_link_without_a_fitting_password_or_while_disabled(self):
         for make, sentence in (
@@ -92,7 +106,7 @@ class MakingTests(PhoneLinkCase):
         ):
             with self.subTest(sentence):
                 extension = make()
-                response = self.client.post(page("phone_link", extension.pk), headers={"host": "127.0.0.1"})
+                response = self.client.post(page("phone_link", extension.pk), headers={"host": "192.168.1.5"})
                 self.assertContains(response, sentence)
                 self.assertFalse(extension.provisioning_links.exists())
 
@@ -173,10 +187,10 @@ class UsingTests(PhoneLinkCase):
             "nobody": {"user-agent": ""},
         }.items():
             with self.subTest(name):
-                response = Client().get(path, headers={**headers, "host": "127.0.0.1:8000"})
+                response = Client().get(path, headers={**headers, "host": "192.168.1.5:8000"})
                 self.assertContains(response, "for the Linphone app")
                 self.assertNotContains(response, self.extension.credentials.get(algorithm="MD5").ha1)
-        response = self.phone.head(path, headers={"host": "127.0.0.1:8000"})
+        response = self.phone.head(path, headers={"host": "192.168.1.5:8000"})
         self.assertEqual(response.content, b"")
         self.assertEqual(self.fetch(path).status_code, 200)
         self.assertEqual(self.phone.post(path).status_code, 405)
