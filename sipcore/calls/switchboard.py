@@ -586,6 +586,7 @@ class Switchboard:
 
     def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._endpoint.reply_statelessly(request, make_response(request, status, headers=list(headers)), flow)
+        self._pump()
 
 
 def _is_twin(one: Request, other: Request) -> bool:
