@@ -6,4 +6,4 @@ class PbxConfig(AppConfig):
     verbose_name = "PBX"
 
     def ready(self):
-        from pbx import checks  # noqa: F401  (registers the system checks)
+        from pbx import checks, refused_log_ins  # noqa: F401  (register the system checks, a signal)

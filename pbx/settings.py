@@ -172,6 +172,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-        "axes": {"level": "WARNING"},
+        "axes": {"level": "ERROR"},  # pbx.refused_log_ins says it in one line
     },
 }

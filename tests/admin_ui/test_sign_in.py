@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from base64 import b32encode
 from unittest import mock
 
@@ -56,6 +57,30 @@ class ThrottleTests(QuietCase):
                 "/admin/login/?next=/admin/", {"username": name, "password": password}, REMOTE_ADDR=address,
                 headers=headers or None,
             )
+
+    def test_a_refusal_is_one_line_in_the_log_as_fail2ban_reads_it(self):
+        hidden = "n0t-the-Passw0rd"
+        logging.getLogger("pbx.web").setLevel(logging.NOTSET)  # QuietCase silenced it
+        for name, address, shown in (
+            ("root", "203.0.113.9", "user=root source=203.0.113.9"),
+            ("nobody", "2001:db8::7", "user=nobody source=2001:db8::7"),
+            ("x source=1.2.3.4\nWARNING", "203.0.113.9",
+             "user=x%20source%3D1.2.3.4%0AWARNING source=203.0.113.9"),
+            ("a" * 200, "203.0.113.9", f"user={'a' * 64} source=203.0.113.9"),
+            ("ю", "203.0.113.9", "user=%u044E source=203.0.113.9"),
+        ):
+            with self.subTest(name), self.assertLogs(level="WARNING") as logs:
+                self.client.post(
+                    "/admin/login/", {"username": name, "password": hidden}, REMOTE_ADDR=address,
+                )
+                lines = [f"{record.levelname} {record.getMessage()}" for record in logs.records]
+                self.assertEqual(lines, [f"WARNING [WEB] Log-in refused: {shown}"])
+
+    def test_a_locked_out_log_in_stands_in_the_log_too(self):
+        self.lock()
+        with self.assertLogs("pbx.web", level="WARNING") as logs:
+            self.sign_in(PASSWORD)
+        self.assertEqual(logs.records[0].getMessage(), "[WEB] Log-in refused: user=root source=203.0.113.9")
 
     def lock(self, **more) -> None:
         for _guess in range(5):
