@@ -19,7 +19,7 @@ COMMANDS = sorted(
     (path.parents[2].relative_to(ROOT).as_posix().replace("/", "."), path.stem)
     for room in ("extensions", "pbx", "sipcore")
     for path in (ROOT / room).rglob("management/commands/*.py")
-    if path.stem not in ("__init__", "makemessages")
+    if path.stem not in ("__init__", "makemessages", "compilemessages")
 )
 
 
