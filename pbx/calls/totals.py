@@ -20,6 +20,7 @@ class Totals:
     calls: int
     answered: int
     talked: int  # seconds
+    going_on: int  # among the calls: not ended, and so neither answered nor talked yet in these figures
     is_partial: bool  # there are more calls than were counted
 
     @property
@@ -28,14 +29,18 @@ class Totals:
 
 
 def totals_of(calls: QuerySet[CallRecord]) -> Totals:
-    newest = calls.order_by("-start").values("disposition", "billsec")[: MOST_COUNTED + 1]
+    newest = calls.order_by("-start").values("disposition", "billsec", "end")[: MOST_COUNTED + 1]
     found = newest.aggregate(
         calls=Count("*"),
-        answered=Sum(Case(When(disposition=CallRecord.Disposition.ANSWERED, then=Value(1)), default=Value(0))),
+        answered=Sum(Case(
+            When(disposition=CallRecord.Disposition.ANSWERED, end__isnull=False, then=Value(1)), default=Value(0)
+        )),
         talked=Sum("billsec"),
+        going_on=Sum(Case(When(end__isnull=True, then=Value(1)), default=Value(0))),
     )
     return Totals(
-        min(found["calls"], MOST_COUNTED), found["answered"] or 0, found["talked"] or 0, found["calls"] > MOST_COUNTED
+        min(found["calls"], MOST_COUNTED), found["answered"] or 0, found["talked"] or 0, found["going_on"] or 0,
+        found["calls"] > MOST_COUNTED,
     )
 
 

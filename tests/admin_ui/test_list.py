@@ -47,6 +47,23 @@ class ListTests(AdminCase):
         self.assertContains(response, "offline")
         self.assertContains(response, f'datetime="{timezone.localtime(seen).isoformat()}"')
 
+    def test_every_list_has_the_menu_and_counts_beside_the_search_only_when_filtered(self):
+        extension = make_extension("1001")
+        make_binding(extension)
+        for address in (LIST, "/admin/extensions/binding/", "/admin/auth/user/"):
+            with self.subTest(address):
+                response = self.client.get(address)
+                self.assertContains(response, 'id="nav-sidebar"')
+                self.assertNotContains(response, "small quiet")
+                self.assertContains(self.client.get(address, {"q": "1"}), "small quiet")
+        self.assertContains(self.client.get("/admin/calls/callrecord/"), 'id="nav-sidebar"')
+
+    def test_headings_of_filters_are_their_names(self):
+        response = self.client.get(LIST)
+        for heading in ("Online", "Password", "Enabled"):
+            self.assertContains(response, f"<summary>{heading}</summary>")
+        self.assertContains(self.client.get("/admin/calls/callrecord/"), "<summary>Period</summary>")
+
     def test_search_finds_part_of_a_number_or_of_a_name(self):
         make_extension("1001", display_name="Front desk")
         make_extension("2002", display_name="Warehouse")
