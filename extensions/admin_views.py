@@ -127,13 +127,15 @@ def _refusal(request: HttpRequest, extension: Extension) -> str:
         return _("This extension is disabled. Enable it first.")
     if extension.credential_state != CredentialState.READY:
         return _("This extension has no password that fits. Press Password first.")
+    if unreachable := out_of_phones_reach(request):
+        return unreachable
     if not provisioning.is_safe_way(request):
         return _(
             "This page came over an unprotected connection, on which a stranger could read the link. Open the admin "
             "by https://, or from inside your own network by the private address of this server. If a proxy in front "
             "of the PBX speaks https already, set WEB_HTTPS=yes in .env."
         )
-    return out_of_phones_reach(request)
+    return ""
 
 
 def out_of_phones_reach(request: HttpRequest) -> str:
