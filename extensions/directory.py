@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-from django.db import (
-    DataError,
-    Error,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    close_old_connections,
-    connection,
-    transaction,
-)
+from django.db import close_old_connections, transaction
 from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Lower
 
 from extensions.binding_table import COLUMNS, TIMES, upsert
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
+from pbx.store_access import engine_errors, unit_of_work
 from sipcore.calls.ports import Party
-from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
+from sipcore.ports import Account, Binding, BindingId
 from sipcore.protocol.headers import clean_text
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 READ_AT_ONCE = 400
 """Names in one IN list: SQLite's limit is 999 parameters."""
-
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Database errors as the engine's two kinds. The texts of the originals stay here: they may quote values."""
-    try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable(type(error).__name__) from error
-    except (IntegrityError, DataError, ValueError) as error:  # ValueError: NUL, lone surrogate
-        raise StoreRejected(type(error).__name__) from error
-    except Error as error:
-        raise StoreUnavailable(type(error).__name__) from error
-
-
-def _unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
-    """A connection that died is renewed, and a single read is tried once more on the new one; without that a
-    long-running process stays broken for ever after the database was restarted."""
-
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _translated():
-            if connection.in_atomic_block:
-                return function(*args, **kwargs)
-            close_old_connections()
-            try:
-                return function(*args, **kwargs)
-            except (OperationalError, InterfaceError):
-                connection.close()
-                return function(*args, **kwargs)
-
-    return run
 
 
 class DjangoDirectory:
@@ -75,7 +32,7 @@ class DjangoDirectory:
         self._realm = realm
         self._algorithms = list(algorithms)
 
-    @_unit_of_work
+    @unit_of_work
     def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
         for names in _slices(usernames):
@@ -102,7 +59,7 @@ class DjangoDirectory:
                     account.has_stale = True
         return accounts
 
-    @_unit_of_work
+    @unit_of_work
     def parties(self, numbers: Sequence[str], now: float) -> dict[str, Party]:
         """Those that exist, by the number asked for, capital and small letters being the same, with their living
         bindings (``sipcore.calls.ports.PartyDirectory``)."""
@@ -126,12 +83,12 @@ class DjangoDirectory:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with _translated():
+        with engine_errors():
             close_old_connections()
             with transaction.atomic():
                 yield
 
-    @_unit_of_work
+    @unit_of_work
     def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
         # skip_locked: a row that an administrator is saving at this moment is left to the next batch, so that
         # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
@@ -141,7 +98,7 @@ class DjangoDirectory:
             locked.update(rows.filter(pk__in=ids, enabled=True).order_by("pk").values_list("pk", flat=True))
         return locked
 
-    @_unit_of_work
+    @unit_of_work
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         found: dict[int, list[Binding]] = {}
         for ids in _slices(account_ids):
@@ -149,19 +106,19 @@ class DjangoDirectory:
                 found.setdefault(row[0], []).append(_from_row(row))
         return found
 
-    @_unit_of_work
+    @unit_of_work
     def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
         for account_id, key in removed:
             BindingRow.objects.filter(extension_id=account_id, key=key).delete()
         if changed:
             upsert(changed)
 
-    @_unit_of_work
+    @unit_of_work
     def living(self, node: str, now: float) -> Iterable[Binding]:
         rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by()
         return [_from_row(row) for row in rows.values_list(*COLUMNS).iterator(2000)]
 
-    @_unit_of_work
+    @unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         wanted = set(ids)
         there: set[BindingId] = set()
@@ -170,13 +127,13 @@ class DjangoDirectory:
             there.update(wanted & {BindingId(*row) for row in rows.values_list("extension_id", "key")})
         return there
 
-    @_unit_of_work
+    @unit_of_work
     def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
         moment = None if since is None else _moment(since)
         for account_id, key in sorted(ids):
             BindingRow.objects.filter(extension_id=account_id, key=key).update(unreachable_since=moment)
 
-    @_unit_of_work
+    @unit_of_work
     def end_connections(self, lost: Mapping[BindingId, str], now: float) -> None:
         moment = _moment(now)
         with transaction.atomic():  # one commit for a whole office whose router was switched off
@@ -184,14 +141,14 @@ class DjangoDirectory:
                 rows = BindingRow.objects.filter(extension_id=account_id, key=key, connection=name)
                 rows.filter(expires_at__gt=moment).update(expires_at=moment)
 
-    @_unit_of_work
+    @unit_of_work
     def shift_times(self, node: str, seconds: float) -> None:
         by = timedelta(seconds=seconds)
         BindingRow.objects.filter(node=node).update(
             **{name: F(name) + by for name in ("registered_at", "refreshed_at", "expires_at")}
         )
 
-    @_unit_of_work
+    @unit_of_work
     def sweep(self, before: float, limit: int) -> int:
         old = BindingRow.objects.filter(expires_at__lt=_moment(before)).order_by("expires_at")
         ids = list(old.values_list("pk", flat=True)[:limit])

@@ -314,9 +314,8 @@ class Core:
         if not needed:
             self.keepalive.forget(binding.id)
             return
-        flow = Flow(binding.transport, (binding.local_host, binding.local_port), remote, binding.connection)
         ends = now + binding.expires_at - wall
-        self.keepalive.watch(binding.id, binding.contact, flow, ends, now, first)
+        self.keepalive.watch(binding.id, binding.contact, binding.flow, ends, now, first)
 
     def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
         """All that waits to be sent, in order; nothing is left afterwards."""

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from sipcore.protocol.flow import Flow
+
 
 class StoreUnavailable(Exception):
     """The store cannot be read or written now. The phone is told 503, never 401, 403 or 404."""
@@ -71,6 +73,16 @@ class Binding:
     @property
     def id(self) -> BindingId:
         return BindingId(self.account_id, self.key)
+
+    @property
+    def flow(self) -> Flow:
+        """The way its REGISTER came on: whatever is sent to this device goes there, and nowhere else."""
+        return Flow(
+            self.transport,
+            (self.local_host, self.local_port),
+            (self.remote_host, self.remote_port),
+            self.connection,
+        )
 
 
 class Directory(Protocol):

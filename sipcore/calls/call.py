@@ -17,7 +17,6 @@ from sipcore.calls.reliable import ReliableProvisional
 from sipcore.calls.requests import Outgoing
 from sipcore.ports import Binding, BindingId, StoreUnavailable
 from sipcore.protocol.errors import SipError
-from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import quote
 from sipcore.protocol.message import REASONS, Response
 from sipcore.protocol.uri import parse_uri
@@ -247,12 +246,7 @@ class Call:
                 self.board.spawn(self._withdraw(attempt, why))
 
     def _attempt(self, party: Party, binding: Binding) -> Attempt:
-        flow = Flow(
-            binding.transport,
-            (binding.local_host, binding.local_port),
-            (binding.remote_host, binding.remote_port),
-            binding.connection,
-        )
+        flow = binding.flow
         id = BindingId(binding.account_id, binding.key)
         leg = Leg(self.board, party, flow, call_id=self.board.token(), binding=id)
         row = LegRow(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from sipcore.calls.call import best_response
 from sipcore.calls.ports import Party
-from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import quote, split_list
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction
@@ -37,12 +36,7 @@ async def deliver_message(board: Switchboard, request: Request, transaction: Ser
     us = f"{name}<sip:{sender.number}@{board.domain}>"
     waiting = []
     for binding in party.bindings:
-        flow = Flow(
-            binding.transport,
-            (binding.local_host, binding.local_port),
-            (binding.remote_host, binding.remote_port),
-            binding.connection,
-        )
+        flow = binding.flow
         lines = [("Route", value) for value in split_list(binding.path)] if binding.path else []
         lines += [
             ("Max-Forwards", str(max(1, (request.max_forwards or 70) - 1))),

@@ -535,12 +535,7 @@ class Switchboard:
 
     def moved(self, binding: Binding, before: tuple[str, int]) -> None:
         """A phone registered from a new address: its calls go on there."""
-        flow = Flow(
-            binding.transport,
-            (binding.local_host, binding.local_port),
-            (binding.remote_host, binding.remote_port),
-            binding.connection,
-        )
+        flow = binding.flow
         for leg in list(self._legs.values()):
             if leg.party.account_id == binding.account_id and (
                 leg.binding == BindingId(binding.account_id, binding.key) or leg.flow.remote == before

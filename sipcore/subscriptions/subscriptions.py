@@ -232,12 +232,7 @@ class Subscriptions:
 
     def moved(self, binding: Binding, before: tuple[str, int]) -> None:
         """A phone registered from a new address: its NOTIFYs go there."""
-        flow = Flow(
-            binding.transport,
-            (binding.local_host, binding.local_port),
-            (binding.remote_host, binding.remote_port),
-            binding.connection,
-        )
+        flow = binding.flow
         for subscription in self._table.of_subscriber(binding.account_id):
             if subscription.flow.remote == before:
                 self._move(subscription, flow)
