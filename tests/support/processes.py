@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,14 +44,22 @@ def wait_until(condition: Callable[[], Found], what: str, seconds: float = PATIE
 
 def free_port(*, span: int = 1, host: str = "127.0.0.1") -> int:
     """The first of ``span`` neighbouring port numbers that nobody uses, UDP and TCP alike (baresip takes port N for
-    UDP and TCP and N+1 for TLS)."""
+    UDP and TCP and N+1 for TLS). None is given twice: who got it may use it in a network namespace, unseen from here,
+    or not yet."""
     for _ in range(200):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
             first = probe.getsockname()[1]
-        if first + span < 65536 and all(_port_is_free(first + step, host) for step in range(span)):
-            return first
+        ports = range(first, first + span)
+        with _giving:
+            if ports[-1] < 65536 and _given.isdisjoint(ports) and all(_port_is_free(port, host) for port in ports):
+                _given.update(ports)
+                return first
     raise OSError("no free port found")
+
+
+_given: set[int] = set()
+_giving = threading.Lock()
 
 
 def _port_is_free(port: int, host: str) -> bool:
