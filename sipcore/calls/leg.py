@@ -85,7 +85,6 @@ class Leg:
         self.sdp_from = b""
         self.sdp_to = b""
         self.timer = SessionTimer(exchange.session_seconds)
-        self.redirected = False
         self._session = int(self.tag[-12:], 16)
         self._origin = 0
         self._first_seq = 0
