@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "pbx.system",
     "pbx.calls",
     "pbx.subscriptions",
+    "pbx.diagnosis",
     "extensions",
     "sipcore",
 ]

@@ -1,0 +1,1 @@
+"""One pure function for each cause: from plain evidence to a verdict, or None."""

@@ -1,0 +1,121 @@
+"""The evidence as plain dataclasses: all that the functions in ``causes`` may know. ``gather`` makes it of the
+database; times are aware datetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from extensions.states import CredentialState
+from sipcore.evidence.facts import Asked, WireMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionFacts:
+    number: str
+    enabled: bool
+    credential_state: CredentialState
+    password_changed_at: datetime | None
+    max_devices: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """A binding, living or ended."""
+
+    id: int
+    contact: str
+    transport: str
+    source: str
+    port: int
+    user_agent: str
+    call_id: str
+    registered_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+    silent_since: datetime | None
+    old_password: bool  # registered before the password was changed: will fail at expires_at
+    signed_off: bool  # it ended because the phone said so
+
+    def lives(self, now: datetime) -> bool:
+        return self.expires_at > now
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """A row of failed attempts; newest first in :class:`NumberEvidence`."""
+
+    id: int
+    cause: str
+    source: str
+    port: int
+    transport: str
+    first_at: datetime
+    last_at: datetime
+    count: int
+    repeats: int
+    proven: bool
+    user_agent: str
+    sources: tuple[str, ...]
+    asked: Asked
+    messages: tuple[WireMessage, ...]
+    numbers_from_source: int = 1  # how many different numbers failed from this source lately
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFacts:
+    id: int
+    source: str
+    number: str  # empty: all numbers from there
+    reason: str  # guessing, wrong_password, administrator
+    by: str  # empty: the PBX itself
+    since: datetime
+    until: datetime
+    numbers: tuple[str, ...]
+    tries: int
+    last_try_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFacts:
+    started_at: datetime
+    ended_at: datetime
+    ending: str
+    source: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What must be true of the server for any phone to register."""
+
+    running: bool
+    started_at: datetime | None
+    listening: str
+    domain: str
+    aliases: tuple[str, ...]
+    port: int
+    realm: str
+    algorithms: tuple[str, ...]
+    min_expires: int
+    domains: frozenset[str] = frozenset()  # every name under which phones may know us
+    keepalive_seconds: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class NumberEvidence:
+    """All that is known of one number. ``extension`` None: it is none."""
+
+    number: str
+    now: datetime
+    server: ServerFacts
+    extension: ExtensionFacts | None = None
+    devices: tuple[DeviceFacts, ...] = ()  # newest first
+    attempts: tuple[AttemptFacts, ...] = ()  # newest first
+    nameless: tuple[AttemptFacts, ...] = ()  # lately, from anywhere: a number could not be read (TLS, broken messages)
+    blocks: tuple[BlockFacts, ...] = ()
+    periods: tuple[PeriodFacts, ...] = ()  # the last 24 hours
+    similar: tuple[str, ...] = ()  # numbers of extensions that look like it
+    notes: Mapping[str, str] = field(default_factory=dict)
