@@ -12,6 +12,7 @@ from django.db.models import F, FilteredRelation, Q
 from django.db.models.functions import Lower
 
 from extensions.binding_table import COLUMNS, TIMES, upsert
+from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
 from pbx.store_access import engine_errors, unit_of_work
@@ -37,20 +38,20 @@ class DjangoDirectory:
         accounts: dict[str, Account] = {}
         for names in _slices(usernames):
             rows = (
-                Extension.objects.alias(
+                Extension.everything.alias(
                     usable=FilteredRelation("credentials", condition=Q(credentials__algorithm__in=self._algorithms))
                 )
                 .filter(number__in=names)
                 .order_by()
                 .values_list(
                     "id", "number", "enabled", "max_devices",
-                    "usable__algorithm", "usable__username", "usable__realm", "usable__ha1",
+                    "usable__algorithm", "usable__username", "usable__realm", "usable__ha1", "hidden",
                 )
             )
-            for id, number, enabled, max_devices, algorithm, username, realm, ha1 in rows:
+            for id, number, enabled, max_devices, algorithm, username, realm, ha1, hidden in rows:
                 account = accounts.get(number)
                 if account is None:
-                    account = accounts[number] = Account(id, number, enabled, max_devices, {}, False)
+                    account = accounts[number] = Account(id, number, enabled, max_devices, {}, False, hidden)
                 if algorithm is None:
                     continue
                 if username == number and realm == self._realm:
@@ -66,15 +67,15 @@ class DjangoDirectory:
         wanted: dict[str, list[str]] = {}
         for number in numbers:
             wanted.setdefault(number.lower(), []).append(number)
-        rows = Extension.objects.annotate(lower_number=Lower("number")).filter(lower_number__in=list(wanted)).order_by()
+        rows = Extension.everything.annotate(lower_number=Lower("number")).filter(lower_number__in=list(wanted))
         parties: dict[int, Party] = {}
         found: dict[str, Party] = {}
-        for row in rows.values_list(
-            "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "lower_number"
+        for *columns, hidden, number in rows.order_by().values_list(
+            "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "hidden", "lower_number"
         ):
-            party = parties[row[0]] = Party(*row[:6])
+            party = parties[columns[0]] = Party(*columns, hidden=hidden)
             party.display_name = clean_text(party.display_name, 80)
-            found.update(dict.fromkeys(wanted[row[6]], party))
+            found.update(dict.fromkeys(wanted[number], party))
         living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
         for row in living.values_list(*COLUMNS):
             binding = _from_row(row)
@@ -94,7 +95,7 @@ class DjangoDirectory:
         # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
         locked: set[int] = set()
         for ids in _slices(sorted(account_ids)):
-            rows = Extension.objects.select_for_update(no_key=True, skip_locked=True)
+            rows = Extension.everything.select_for_update(no_key=True, skip_locked=True)
             locked.update(rows.filter(pk__in=ids, enabled=True).order_by("pk").values_list("pk", flat=True))
         return locked
 
@@ -154,6 +155,7 @@ class DjangoDirectory:
         ids = list(old.values_list("pk", flat=True)[:limit])
         for part in _slices(ids):
             BindingRow.objects.filter(pk__in=part).delete()
+        forget_hidden_accounts()
         return len(ids)
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from extensions.hashers import check_extension_password, hash_extension_password
 from extensions.passwords import check_usable
 from extensions.provisioning_link import ProvisioningLink
-from extensions.querysets import BindingQuerySet, ExtensionQuerySet
+from extensions.querysets import BindingQuerySet, ExtensionQuerySet, ShownExtensions
 from extensions.sip_account import SipAccount
 from extensions.states import CredentialState, credential_state
 from pbx.system.identity import current_realm
@@ -72,8 +72,11 @@ class Extension(models.Model):
         _("language"), max_length=5, blank=True, choices=Language.choices, default=Language.DEFAULT
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    # Of `manage.py doctor` for the time of its run: usable from this machine alone, and in no list and no count.
+    hidden = models.BooleanField(default=False, editable=False)
 
-    objects = ExtensionQuerySet.as_manager()
+    objects = ShownExtensions.from_queryset(ExtensionQuerySet)()
+    everything = ExtensionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("extension")
@@ -84,7 +87,10 @@ class Extension(models.Model):
                 "There is already an extension with this number (capital and small letters count as the same)."
             )),
         ]
-        indexes = [models.Index(fields=["number"], name="extension_number")]
+        indexes = [
+            models.Index(fields=["number"], name="extension_number"),
+            models.Index(fields=["created_at"], name="extension_hidden", condition=models.Q(hidden=True)),
+        ]
 
     # Class attributes, not an __init__: nothing is paid for each row that is read.
     _raw_password: str | None = None

@@ -73,7 +73,18 @@ class ExtensionQuerySet(models.QuerySet):
         )
 
 
+class ShownExtensions(models.Manager):
+    """All but the hidden account of the doctor."""
+
+    def get_queryset(self):
+        return super().get_queryset().filter(hidden=False)
+
+
 class BindingQuerySet(models.QuerySet):
+    def shown(self) -> BindingQuerySet:
+        """Without those of the doctor's hidden account."""
+        return self.filter(extension__hidden=False)
+
     def online(self, now: datetime | None = None) -> BindingQuerySet:
         """Registrations that have not ended."""
         return self.filter(expires_at__gt=now or timezone.now())

@@ -65,7 +65,7 @@ class RegistrationAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request):
         now = timezone.now()
-        return super().get_queryset(request).online(now).with_password_age(now).only(
+        return super().get_queryset(request).shown().online(now).with_password_age(now).only(
             "extension__number", "extension__display_name", "user_agent", "transport", "remote_host", "remote_port",
             "registered_at", "refreshed_at", "expires_at", "unreachable_since", "contact",
         )

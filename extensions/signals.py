@@ -15,7 +15,7 @@ def _locked(extension: Extension, using: str) -> Extension | None:
     registration is there to be ended, or it sees the change."""
     if extension.pk is None:
         return None
-    rows = Extension.objects.using(using).filter(pk=extension.pk).order_by()
+    rows = Extension.everything.using(using).filter(pk=extension.pk).order_by()
     return rows.select_for_update().only("number", "enabled", "password").first()
 
 

@@ -145,10 +145,21 @@ class Authenticator:
         return None
 
 
-def prove(credentials: Credentials, method: str, account: Account | None, decoy_ha1: dict[str, str]) -> Refused | None:
+def is_from_here(flow: Flow) -> bool:
+    """Whether the packet was sent by this machine: the kernel takes none from outside that claims to be."""
+    host = flow.remote[0]
+    return host == flow.local[0] or host == "::1" or host.startswith("127.")
+
+
+def prove(
+    credentials: Credentials, method: str, account: Account | None, decoy_ha1: dict[str, str], from_here: bool = False
+) -> Refused | None:
     """None when the digest is right and the account may be used. Whatever is wrong, the same work is done: an
     unknown number is computed against a decoy HA1, so that neither the bytes nor the time of the answer tell
-    whether a number exists."""
+    whether a number exists. ``from_here``: this machine itself asks, which may use hidden accounts; to others they are
+    numbers that do not exist."""
+    if account is not None and account.hidden and not from_here:
+        account = None
     algorithm = credentials.algorithm
     ha1 = account.ha1.get(algorithm) if account is not None else None
     matches = response_matches(ha1 or decoy_ha1[algorithm], credentials, method)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sipcore.authentication import prove
+from sipcore.authentication import is_from_here, prove
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreRejected
 from sipcore.registrar import (
     Accepted,
@@ -42,7 +42,8 @@ class RegistrationBatch:
         proven: dict[int, list[int]] = {}
         for index, request in enumerate(asked):
             account = accounts.get(request.number)
-            refusal = prove(request.credentials, request.method, account, self._decoy_ha1)
+            from_here = is_from_here(request.flow) and not request.path
+            refusal = prove(request.credentials, request.method, account, self._decoy_ha1, from_here)
             if refusal is not None:
                 decisions[index] = refusal
             elif account is not None:

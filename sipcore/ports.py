@@ -39,6 +39,7 @@ class Account:
     max_devices: int
     ha1: dict[str, str]
     has_stale: bool
+    hidden: bool = False  # the doctor's: usable from this machine alone
 
 
 @dataclass(slots=True)

@@ -521,8 +521,9 @@ class Call:
                 )
 
     def changed(self) -> None:
-        """The record has news."""
-        self.board.records.changed(self.row)
+        """The record has news. The doctor's calls leave none."""
+        if not self.caller.party.hidden:
+            self.board.records.changed(self.row)
         self.board.call_changed(self)
 
 

@@ -22,6 +22,7 @@ class Party:
     ring_seconds: int
     media_from_anywhere: bool
     bindings: list[Binding] = field(default_factory=list)
+    hidden: bool = False  # the doctor's: nobody else can call it, and its calls leave no record
 
 
 class PartyDirectory(Protocol):

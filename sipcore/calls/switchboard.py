@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sipcore.authentication import Authenticator, Challenge, prove
+from sipcore.authentication import Authenticator, Challenge, is_from_here, prove
 from sipcore.calls import bridge, transfer
 from sipcore.calls.book import RecordBook
 from sipcore.calls.call import TOO_MANY_CALLS, Call
@@ -181,10 +181,12 @@ class Switchboard:
         names = ("Subject", "Alert-Info", "Priority")
         return [(name, value) for name, value in caller.invite.request.headers if name in names]
 
-    async def parties(self, numbers: list[str]) -> dict[str, Party]:
-        """Those that exist, by the number asked for, which finds them ignoring case."""
+    async def parties(self, numbers: list[str], hidden: bool = False) -> dict[str, Party]:
+        """Those that exist, by the number asked for, which finds them ignoring case. ``hidden``: the hidden account
+        of the doctor too."""
         found = await self._parties.get(number.lower() for number in numbers)
-        return {number: found[number.lower()] for number in numbers if number.lower() in found}
+        known = {number: found[number.lower()] for number in numbers if number.lower() in found}
+        return {number: party for number, party in known.items() if hidden or not party.hidden}
 
     def is_full(self, account_id: int) -> bool:
         """Whether this extension has as many calls as it may have."""
@@ -411,7 +413,8 @@ class Switchboard:
             self.respond(transaction, make_response(request, 503, headers=retry))
             return None
         account = accounts.get(credentials.username)
-        refusal = prove(credentials, request.method, account, self._decoy_ha1)
+        from_here = is_from_here(flow) and len(request.getall("Via")) == 1
+        refusal = prove(credentials, request.method, account, self._decoy_ha1, from_here)
         if refusal is not None:
             self._refused(request, flow, refusal.cause)
             if self._endpoint.transactions > MANY_TRANSACTIONS:
@@ -448,7 +451,7 @@ class Switchboard:
             return
         try:
             dialled = request.request_uri.canonical_user
-            found = await self.parties([account.number, dialled])
+            found = await self.parties([account.number, dialled], hidden=account.hidden)
             party = found.get(account.number)
             if party is None:
                 self.respond(transaction, make_response(request, 403))
