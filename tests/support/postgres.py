@@ -9,7 +9,6 @@ at the end.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
@@ -20,6 +19,7 @@ import threading
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.support.leaving import Finalize, when_leaving
 from tests.support.processes import (
     PATIENCE,
     DeadlinePassed,
@@ -86,6 +86,7 @@ class PostgresCluster:
             "log_min_messages": "warning",
         }
         self._program: Program | None = None
+        self._at_the_end: Finalize | None = None
         self.start()
         self.create_database(OWNER)
 
@@ -107,14 +108,19 @@ class PostgresCluster:
                     run_as=self._run_as, name="postgres",
                 )
                 # Last registered is first run: an orderly end before the process's own SIGKILL.
-                atexit.unregister(self.stop)
-                atexit.register(self.stop)
+                self._leave()
+                self._at_the_end = when_leaving(self.stop)
             return self._takes_connections()
 
         try:
             wait_until(up, "PostgreSQL takes connections", PATIENCE * 2, pause=0.1)
         except DeadlinePassed as late:
             raise DeadlinePassed(f"{late}\n{self.log[-3000:]}") from None
+
+    def _leave(self) -> None:
+        if self._at_the_end is not None:
+            self._at_the_end.cancel()
+            self._at_the_end = None
 
     def _takes_connections(self) -> bool:
         import psycopg
@@ -144,7 +150,7 @@ class PostgresCluster:
 
     def stop(self) -> None:
         """End it for good and remove its files. Safe to call twice."""
-        atexit.unregister(self.stop)
+        self._leave()
         try:
             self.halt("immediate")
         finally:

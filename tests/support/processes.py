@@ -3,7 +3,6 @@ signal to the thread that made them."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
@@ -18,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tests.support.leaving import claim_port, when_leaving
 from tests.support.programs import find_program
 
 Found = TypeVar("Found")
@@ -44,21 +44,19 @@ def wait_until(condition: Callable[[], Found], what: str, seconds: float = PATIE
 
 def free_port(*, span: int = 1, host: str = "127.0.0.1") -> int:
     """The first of ``span`` neighbouring port numbers that nobody uses, UDP and TCP alike (baresip takes port N for
-    UDP and TCP and N+1 for TLS). None is given twice: who got it may use it in a network namespace, unseen from here,
-    or not yet."""
+    UDP and TCP and N+1 for TLS). None is given twice, to no test process: who got it may use it in a network namespace,
+    unseen from here, or not yet."""
     for _ in range(200):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((host, 0))
             first = probe.getsockname()[1]
         ports = range(first, first + span)
         with _giving:
-            if ports[-1] < 65536 and _given.isdisjoint(ports) and all(_port_is_free(port, host) for port in ports):
-                _given.update(ports)
+            if ports[-1] < 65536 and all(_port_is_free(port, host) and claim_port(port) for port in ports):
                 return first
     raise OSError("no free port found")
 
 
-_given: set[int] = set()
 _giving = threading.Lock()
 
 
@@ -110,7 +108,7 @@ class Program:
                 # Ctrl-C in the terminal must not stop what the test is about to stop in its own way.
                 start_new_session=True,
             )
-        atexit.register(self._last_resort)
+        self._at_the_end = when_leaving(self._last_resort)
 
     def _last_resort(self) -> None:
         if self.process.poll() is None:
@@ -192,7 +190,7 @@ class Program:
             if self.process.stdin is not None:
                 with contextlib.suppress(OSError):
                     self.process.stdin.close()
-            atexit.unregister(self._last_resort)
+            self._at_the_end.cancel()
 
 
 def run_program(
@@ -225,7 +223,7 @@ def scratch_directory(prefix: str) -> Path:
     ``PBX_KEEP_LOGS=1``."""
     directory = Path(tempfile.mkdtemp(prefix=f"pbx-test-{prefix}-"))
     if not os.environ.get("PBX_KEEP_LOGS"):
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        when_leaving(shutil.rmtree, directory, ignore_errors=True)
     return directory
 
 
