@@ -211,6 +211,7 @@ class Binding(models.Model):
     refreshed_at = models.DateTimeField(_("last seen"))
     expires_at = models.DateTimeField(_("expires"))
     unreachable_since = models.DateTimeField(null=True)
+    domain = models.CharField(max_length=255, blank=True, default="")
 
     objects = BindingQuerySet.as_manager()
 

@@ -14,6 +14,7 @@ from sipcore.protocol.uri import Uri
 from sipcore.registrar import (
     CALL_ID_LIMIT,
     CONTACT_LIMIT,
+    DOMAIN_LIMIT,
     INSTANCE_LIMIT,
     KEY_LIMIT,
     MAX_CONTACTS,
@@ -54,6 +55,7 @@ def read_registration(request: Request, credentials: Credentials, flow: Flow) ->
         flow=flow,
         path=clean_text(path, PATH_LIMIT),
         user_agent=clean_text(request.user_agent, USER_AGENT_LIMIT),
+        domain=clean_text(request.to.uri.host, DOMAIN_LIMIT),
     )
 
 

@@ -70,6 +70,7 @@ class Binding:
     refreshed_at: float
     expires_at: float
     unreachable_since: float | None
+    domain: str = ""  # the name of ours that the phone registered under
 
     @property
     def id(self) -> BindingId:

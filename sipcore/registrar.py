@@ -21,6 +21,7 @@ MAX_ENDED = 20
 # A contact, a key or a path that is too long cannot be cut without lying, so it is refused.
 KEY_LIMIT, CONTACT_LIMIT, PATH_LIMIT, CALL_ID_LIMIT = 255, 512, 1024, 255
 INSTANCE_LIMIT, USER_AGENT_LIMIT = 128, 128
+DOMAIN_LIMIT = 255
 
 
 class Cause(Enum):
@@ -79,6 +80,7 @@ class Registration:
     flow: Flow
     path: str
     user_agent: str
+    domain: str = ""
 
     @property
     def nc(self) -> int:
@@ -228,6 +230,7 @@ def _bound(
         refreshed_at=now,
         expires_at=now + expires,
         unreachable_since=None,
+        domain=asked.domain,
     )
 
 
