@@ -14,7 +14,7 @@ from tests.support.programs import require_program
 CONFIGURATION = """[sip]
 sip_port={sip_port}
 sip_tcp_port={tcp_port}
-sip_tls_port=0
+sip_tls_port={tls_port}
 use_ipv6=0
 default_proxy=0
 register_only_when_network_is_up=0
@@ -30,7 +30,9 @@ reg_expires={expires}
 reg_sendregister=1
 publish=0
 {route}
-[auth_info_0]
+"""
+
+AUTHENTICATION = """[auth_info_0]
 username={number}
 passwd={password}
 """
@@ -45,24 +47,28 @@ class Linphone:
 
     def __init__(
         self, server: tuple[str, int], number: str, password: str, *, domain: str, expires: int = 60,
-        transport: str = "udp", plays: Path | None = None, route: bool = False,
+        transport: str = "udp", plays: Path | None = None, route: bool = False, namespace: str | None = None,
     ) -> None:
-        """``route``: it sends all its calls through the server, too, whose domain nobody can resolve here.
+        """``password`` empty: it has none, and asks the person for it. ``namespace``: of the network it is in.
+        ``route``: it sends all its calls through the server, too, whose domain nobody can resolve here.
         ``plays``: a WAV file of 8 kHz that it says all the time; then it also keeps what it hears, see :attr:`ear`."""
         program = require_program("linphonec", "linphone-cli")
         self.server, self.number, self.domain = server, number, domain
         self.directory = scratch_directory("linphone")
         # Without this directory it cannot open its databases and ends.
         (self.directory / ".local" / "share" / "linphone").mkdir(parents=True)
-        (self.directory / "rc").write_text(CONFIGURATION.format(
+        configuration = CONFIGURATION + (AUTHENTICATION if password else "")
+        (self.directory / "rc").write_text(configuration.format(
             sip_port=free_port(), host=server[0], port=server[1], number=number, domain=domain, expires=expires,
             rtp_port=free_port(span=2),  # its default is the same for all, and they would share it
             route=f"reg_route=<sip:{server[0]}:{server[1]};transport={transport};lr>" if route else "",
             password=password, transport=transport, tcp_port=free_port() if transport == "tcp" else 0,
+            tls_port=free_port() if transport == "tls" else 0,
         ))
         self._log = self.directory / "wire"
+        inside = ["ip", "netns", "exec", namespace] if namespace else []
         self.program = Program(
-            [program, "-c", "rc", "-d", "6", "-l", str(self._log)], log_path=self.directory / "log",
+            [*inside, program, "-c", "rc", "-d", "6", "-l", str(self._log)], log_path=self.directory / "log",
             cwd=self.directory, name="linphonec",
             env={"HOME": str(self.directory), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
         )
