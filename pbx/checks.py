@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -38,6 +39,24 @@ def is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_origin(text: str) -> bool:
+    """``http`` or ``https``, a host, maybe a port, and nothing more."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        parts.scheme in ("http", "https") and is_host(parts.hostname or "")
+        and text.lower() == f"{parts.scheme}://{host}{f':{port}' if port else ''}"
+    )
+
+
+def is_everything(network: str) -> bool:
+    return ipaddress.ip_network(network, strict=False).prefixlen == 0
 
 
 def is_unspecified(text: str) -> bool:
@@ -135,7 +154,10 @@ def check_addresses(**_options: object) -> list[CheckMessage]:
                 id="pbx.E006",
             )
         )
-    for number, name in (("pbx.E007", "LOCAL_NETS"), ("pbx.E008", "SIP_TRUSTED_PROXIES")):
+    for number, name in (
+        ("pbx.E007", "LOCAL_NETS"), ("pbx.E008", "SIP_TRUSTED_PROXIES"), ("pbx.E024", "ADMIN_NETS"),
+        ("pbx.E025", "WEB_TRUSTED_PROXIES"),
+    ):
         wrong = [network for network in getattr(settings, name) if not is_network(network)]
         if wrong:
             found.append(
@@ -236,6 +258,14 @@ def check_web(**_options: object) -> list[CheckMessage]:
                 id="pbx.E022",
             )
         )
+    if settings.WEB_PUBLIC_URL and not is_origin(settings.WEB_PUBLIC_URL):
+        found.append(
+            Error(
+                _("WEB_PUBLIC_URL=%(value)s is not the address of a server.") % {"value": settings.WEB_PUBLIC_URL[:80]},
+                hint=_("Write it like this, without a path: WEB_PUBLIC_URL=https://pbx.example.com"),
+                id="pbx.E026",
+            )
+        )
     if settings.LANGUAGE_CODE not in dict(settings.LANGUAGES):
         found.append(
             Error(
@@ -250,6 +280,16 @@ def check_web(**_options: object) -> list[CheckMessage]:
                 _("ALLOWED_HOSTS=* takes any host name from a browser."),
                 hint=_("Write the names under which people open the pages."),
                 id="pbx.W021",
+            )
+        )
+    wide = [network for network in settings.ADMIN_NETS if is_network(network) and is_everything(network)]
+    if wide:
+        found.append(
+            Warning(
+                _("ADMIN_NETS=%(value)s lets the whole Internet try to sign in to the administration.")
+                % {"value": wide[0]},
+                hint=_("Write the networks of the administrators only, or take the line out."),
+                id="pbx.W023",
             )
         )
     if public and not settings.WEB_HTTPS:

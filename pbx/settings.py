@@ -11,6 +11,7 @@ from pbx.early_words import LOCALE_DIR, terminal_language
 from pbx.system.server_address import own_address
 from pbx.time_zone import known_time_zone, machine_time_zone
 from pbx.var_directory import make_private_directory, read_or_make_secret_key
+from pbx.web_names import host_of, web_names
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environment.read_dotenv(BASE_DIR / ".env")
@@ -55,17 +56,21 @@ LOG_FORMAT = environment.one_of("LOG_FORMAT", ("text", "json"))
 WEB_HOST = environment.text("WEB_HOST", "127.0.0.1")
 WEB_PORT = environment.whole_number("WEB_PORT", 8000)
 WEB_HTTPS = environment.yes_or_no("WEB_HTTPS", False)
-ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or list(
-    dict.fromkeys(
-        name
-        for name in ("localhost", "127.0.0.1", "[::1]", own_address(), socket.gethostname().lower(), SIP_DOMAIN.lower())
-        if name
-    )
+WEB_PUBLIC_URL = environment.text("WEB_PUBLIC_URL").rstrip("/")
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS") or web_names(
+    own_address(), socket.gethostname(), SIP_DOMAIN, *SIP_ALIASES, EXTERNAL_IP
 )
+ALLOWED_HOSTS += host_of(WEB_PUBLIC_URL)
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
 # From these X-Forwarded-For is believed. Loopback by default: a proxy on this machine would otherwise make every
 # stranger look like a local person, to the login throttle and to the provisioning links.
 WEB_TRUSTED_PROXIES = environment.words("WEB_TRUSTED_PROXIES", ("127.0.0.0/8", "::1"))
+# Only from these the pages answer, but for the links that phones open: this machine and private networks. Not
+# 100.64.0.0/10: behind a provider's NAT other customers of it have such addresses too.
+ADMIN_NETS = environment.words(
+    "ADMIN_NETS",
+    ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7", "fe80::/10"),
+)
 ADMIN_TOTP = environment.yes_or_no("ADMIN_TOTP", False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = WEB_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if WEB_HTTPS else None
@@ -94,6 +99,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "pbx.content_security.ContentSecurityMiddleware",
+    "pbx.admin_reach.AdminReachMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -103,7 +110,6 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "pbx.content_security.ContentSecurityMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -169,10 +175,14 @@ LOGGING = {
         "text": {"format": "%(asctime)s %(levelname)s %(message)s"},
         "json": {"()": "pbx.json_log.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"hide_tokens": {"()": "pbx.hidden_tokens.HideTokens"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["hide_tokens"]},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "axes": {"level": "ERROR"},  # pbx.refused_log_ins says it in one line
     },
 }

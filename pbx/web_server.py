@@ -24,6 +24,7 @@ timeout = 60  # seconds
 graceful_timeout = 3  # the whole PBX ends within 5
 errorlog = "-"
 loglevel = "warning"
+logger_class = "pbx.gunicorn_log.TokenlessLogger"
 proc_name = "pbx-web"
 control_socket_disable = True  # it would be a file outside var/
 if os.access("/dev/shm", os.W_OK):

@@ -29,7 +29,9 @@ class QuietCase(TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        for name in ("django.request", "django.security.csrf", "pbx.provisioning", "pbx.web"):
+        for name in (
+            "django.request", "django.security.csrf", "django.security.DisallowedHost", "pbx.provisioning", "pbx.web",
+        ):
             logger = logging.getLogger(name)
             self.addCleanup(logger.setLevel, logger.level)
             logger.setLevel(logging.CRITICAL)

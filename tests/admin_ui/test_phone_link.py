@@ -110,6 +110,7 @@ class MakingTests(PhoneLinkCase):
                 self.assertContains(response, sentence)
                 self.assertFalse(extension.provisioning_links.exists())
 
+    @override_settings(ADMIN_NETS=["0.0.0.0/0"])
     def test_an_unprotected_way_is_refused_with_its_remedy(self):
         for host, address in (
             ("pbx.example.com", "203.0.113.9"), ("192.168.1.5", "203.0.113.9"), ("203.0.113.1", "192.168.1.9"),
@@ -264,7 +265,7 @@ class SafeWayTests(PhoneLinkCase):
                 request = RequestFactory().get("/", headers={"host": "pbx.office"}, REMOTE_ADDR="192.168.1.9")
                 self.assertEqual(provisioning.is_safe_way(request), expected)
 
-    @override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"))
+    @override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"), ADMIN_NETS=["203.0.113.0/24"])
     def test_behind_a_proxy_that_speaks_https(self):
         response = self.client.post(
             self.address, REMOTE_ADDR="127.0.0.1",
