@@ -6,10 +6,7 @@ takes the decisions back."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-import re
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -21,14 +18,16 @@ from sipcore.clock import Clock
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
+from sipcore.naming import place, summary
+from sipcore.ping import ping
 from sipcore.ports import Binding
 from sipcore.protocol import events
 from sipcore.protocol.endpoint import MAGIC, Endpoint
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import quote, split_list
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
+from sipcore.registered import registered
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
 
@@ -126,7 +125,7 @@ class Core:
         bindings = len(peer.bindings) if peer is not None else 0
         if (bindings or why) and self.may_say(flow):
             text = f", {bindings} registrations with it" if bindings else ""
-            self._log.info(f"Connection from {_place(flow)} ended{text}" + (f": {why}" if why else ""))
+            self._log.info(f"Connection from {place(flow)} ended{text}" + (f": {why}" if why else ""))
         if peer is None or peer.spoken:
             self._guarded(flow, now, lambda: self.endpoint.transport_failed(flow, now))
 
@@ -142,7 +141,7 @@ class Core:
             while (event := self.endpoint.next_event()) is not None:
                 self._on_event(event, now)
         except Exception as error:
-            self._log.error(f"Message from {_place(flow)} could not be handled: {type(error).__name__}")
+            self._log.error(f"Message from {place(flow)} could not be handled: {type(error).__name__}")
             if self._log.level <= 10:
                 raise
 
@@ -152,12 +151,12 @@ class Core:
                 self._on_request(request, flow, now)
             case events.Retransmission(flow, method):
                 if self.may_say(flow):
-                    self._log.info(f"Received message from {_place(flow)}: {method} again")
+                    self._log.info(f"Received message from {place(flow)}: {method} again")
             case events.ResponseReceived() | events.TransactionTimeout() | events.TransportFailed():
                 if isinstance(event, events.ResponseReceived) and self.may_say(event.flow):
                     response = event.response
                     self._log.info(
-                        f"Received message from {_place(event.flow)}: {response.status} to {response.cseq.method}"
+                        f"Received message from {place(event.flow)}: {response.status} to {response.cseq.method}"
                     )
                 if self.calls is not None:
                     self.calls.take(event)
@@ -165,13 +164,13 @@ class Core:
                 self._on_response(response, flow, now)
             case events.Malformed(flow, error):
                 if self.may_say(flow):
-                    self._log.info(f"Received message from {_place(flow)}: not understood ({error.reason})")
+                    self._log.info(f"Received message from {place(flow)}: not understood ({error.reason})")
             case events.KeepAlive(flow):
-                self._log.debug(f"Keep-alive from {_place(flow)}")
+                self._log.debug(f"Keep-alive from {place(flow)}")
 
     def _on_request(self, request: Request, flow: Flow, now: float) -> None:
         if self.may_say(flow):
-            self._log.info(f"Received message from {_place(flow)}: {_summary(request)}")
+            self._log.info(f"Received message from {place(flow)}: {summary(request)}")
         try:
             handler = self._methods.get(request.method)
             if handler is None:
@@ -188,9 +187,9 @@ class Core:
             serial = branch[len(prefix) :].partition(".")[0]
             if serial.isascii() and serial.isdigit() and len(serial) < 12:
                 self.keepalive.answered(int(serial), flow.remote[0], now)
-            self._log.debug(f"Keep-alive answered by {_place(flow)}")
+            self._log.debug(f"Keep-alive answered by {place(flow)}")
         elif self.may_say(flow):
-            self._log.info(f"Received message from {_place(flow)}: an answer to nothing we asked")
+            self._log.info(f"Received message from {place(flow)}: an answer to nothing we asked")
 
     # The methods
 
@@ -199,7 +198,7 @@ class Core:
         aor = request.to.uri
         say = self.may_say(flow)
         if say:
-            self._log.info(f"Processing REGISTER {aor.user or ''} from {_place(flow)}")
+            self._log.info(f"Processing REGISTER {aor.user or ''} from {place(flow)}")
         if not self.is_ours(request.request_uri.host, flow) or not self.is_ours(aor.host, flow):
             self._refuse(request, flow, 404, Cause.WRONG_DOMAIN)
             return
@@ -267,7 +266,8 @@ class Core:
                     for binding, before in decision.moved:
                         self.calls.moved(binding, before)
                     self.calls.registered(job.asked.number, decision.current)
-                response = self._registered(request, job.asked.flow, decision)
+                interval = self.settings.keepalive_interval
+                response = registered(request, decision.current, self._clock.wall(), interval)
                 self.endpoint.respond(job.transaction, response, now)
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
@@ -278,21 +278,6 @@ class Core:
             case Stale():
                 response = self.authenticator.challenge(request, flow, stale=True)
                 self.endpoint.respond(job.transaction, response, now)
-
-    def _registered(self, request: Request, flow: Flow, decision: Accepted) -> Response:
-        wall = self._clock.wall()
-        headers = [("Contact", _contact_value(binding, wall)) for binding in decision.current]
-        if request.path and "path" in request.supported:
-            headers += [("Path", value) for value in request.path]
-        headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall))))
-        response = make_response(request, 200, headers=headers)
-        if request.via.params.get("keep", "") is None:
-            # RFC 6223 section 4.4: we agree to be sent keep-alives, so often (seconds).
-            keep = f";keep={self.settings.keepalive_interval:.0f}"
-            vias = split_list(", ".join(request.getall("Via")))
-            vias[0] = re.sub(r";\s*keep(?=[;\s]|$)", keep, vias[0], count=1, flags=re.IGNORECASE)
-            response.set("Via", ", ".join(vias))
-        return response
 
     def _follow(self, changed: Iterable[Binding], now: float) -> None:
         wall = self._clock.wall()
@@ -337,10 +322,10 @@ class Core:
         self.endpoint.handle_timeout(now)
         while (event := self.endpoint.next_event()) is not None:
             self._on_event(event, now)
-        for ping in self.keepalive.due(now):
+        for due in self.keepalive.due(now):
             self._ping_number += 1
-            branch = f"{self._ping_branch}{ping.serial}.{self._ping_number:x}"
-            self._outbox.append((_ping(ping.watched.contact, ping.watched.flow, branch), ping.watched.flow))
+            branch = f"{self._ping_branch}{due.serial}.{self._ping_number:x}"
+            self._outbox.append((ping(due.watched.contact, due.watched.flow, branch), due.watched.flow))
         while self._pending:
             job = next(iter(self._pending.values()))
             if job.arrived + self.settings.store_wait > now:
@@ -364,7 +349,7 @@ class Core:
     def _give_up(self, job: Job, now: float) -> None:
         del self._pending[id(job)]
         job.abandoned = True
-        self._log.warning(f"REGISTER {job.asked.number} from {_place(job.asked.flow)} got 503: the database is away")
+        self._log.warning(f"REGISTER {job.asked.number} from {place(job.asked.flow)} got 503: the database is away")
         self.endpoint.respond(job.transaction, self._unavailable_response(job.request), now)
 
     # Answers
@@ -393,12 +378,12 @@ class Core:
     def _challenge(self, request: Request, flow: Flow, stale: bool = False) -> None:
         if self.may_say(flow):
             again = " (the nonce was used up or too old)" if stale else ""
-            self._log.info(f"Sending 401 challenge to {_place(flow)}{again}")
+            self._log.info(f"Sending 401 challenge to {place(flow)}{again}")
         self.endpoint.reply_statelessly(request, self.authenticator.challenge(request, flow, stale=stale), flow)
 
     def _unavailable(self, request: Request, flow: Flow) -> None:
         if self.may_say(flow):
-            self._log.info(f"Sending 503 to {_place(flow)}: too much to do, or stopping")
+            self._log.info(f"Sending 503 to {place(flow)}: too much to do, or stopping")
         self.endpoint.reply_statelessly(request, self._unavailable_response(request), flow)
 
     def _unavailable_response(self, request: Request) -> Response:
@@ -420,41 +405,3 @@ class Core:
     def may_say(self, flow: Flow) -> bool:
         """Whether a line about this sender may be logged now; strangers have a quota together."""
         return flow.remote[0] in self._known or self._log.stranger()
-
-
-def _ping(contact: str, flow: Flow, branch: str) -> bytes:
-    """An OPTIONS without a transaction: a lost one is followed by the next, and any answer will do."""
-    host = f"[{flow.local[0]}]" if ":" in flow.local[0] else flow.local[0]
-    us = f"{host}:{flow.local[1]}"
-    call_id = hashlib.sha256(branch.encode()).hexdigest()[:24]
-    return (
-        f"OPTIONS {contact} SIP/2.0\r\n"
-        f"Via: SIP/2.0/{flow.transport} {us};branch={branch};rport\r\n"
-        f"Max-Forwards: 70\r\nFrom: <sip:{us}>;tag={call_id[:8]}\r\nTo: <{contact}>\r\n"
-        f"Call-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-    ).encode()
-
-
-def _place(flow: Flow) -> str:
-    host, port = flow.remote
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _summary(request: Request) -> str:
-    """What a line says of a request: method, number, application. Never anything secret."""
-    try:
-        user = request.to.uri.user or ""
-    except SipError:
-        user = ""
-    return f"{request.method[:20]} {user[:40]} {request.user_agent[:40]}".rstrip()
-
-
-def _contact_value(binding: Binding, wall: float) -> str:
-    value = f"<{binding.contact}>;expires={max(0, round(binding.expires_at - wall))}"
-    if binding.instance:
-        value += f";+sip.instance={quote(f'<{binding.instance}>')}"
-    if binding.reg_id is not None:
-        value += f";reg-id={binding.reg_id}"
-    if binding.q is not None:
-        value += f";q={binding.q:g}"
-    return value

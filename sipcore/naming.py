@@ -1,0 +1,22 @@
+"""What a log line says of a sender and of a request. Never anything secret."""
+
+from __future__ import annotations
+
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import Request
+
+
+def place(flow: Flow) -> str:
+    """``host:port`` of the other end, IPv6 in brackets."""
+    host, port = flow.remote
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def summary(request: Request) -> str:
+    """Method, number and application."""
+    try:
+        user = request.to.uri.user or ""
+    except SipError:
+        user = ""
+    return f"{request.method[:20]} {user[:40]} {request.user_agent[:40]}".rstrip()
