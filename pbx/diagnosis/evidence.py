@@ -19,6 +19,7 @@ class ExtensionFacts:
     password_changed_at: datetime | None
     max_devices: int
     created_at: datetime
+    former_number: str = ""  # its credentials were made for this one: it was renamed since
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class AttemptFacts:
     asked: Asked
     messages: tuple[WireMessage, ...]
     numbers_from_source: int = 1  # how many different numbers failed from this source lately
+    number: str = ""  # as the phone wrote it
+    source_known: bool = False  # a phone of this PBX has registered from that address lately
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,3 +24,11 @@ def sip_domain() -> str:
     from django.conf import settings
 
     return settings.SIP_DOMAIN or own_address()
+
+
+def sip_names(domain: str) -> frozenset[str]:
+    """All names under which phones may know us, as they are compared: lower case, no brackets."""
+    from django.conf import settings
+
+    ours = {domain, *settings.SIP_ALIASES, settings.EXTERNAL_IP, own_address(), "localhost"}
+    return frozenset(name.lower().strip("[]").rstrip(".") for name in ours if name)

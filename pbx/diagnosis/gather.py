@@ -1,0 +1,186 @@
+"""Reads what the database knows of one number into plain evidence. A bounded number of bounded queries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from extensions.models import Binding, Extension
+from pbx.diagnosis.evidence import (
+    AttemptFacts,
+    BlockFacts,
+    DeviceFacts,
+    ExtensionFacts,
+    NumberEvidence,
+    PeriodFacts,
+    ServerFacts,
+)
+from pbx.diagnosis.likeness import likely_meant
+from pbx.diagnosis.models import Attempt, OnlinePeriod
+from pbx.system.identity import current_realm
+from pbx.system.models import SipProcess
+from pbx.system.server_address import sip_domain, sip_names
+from sipcore.evidence.facts import Asked, WireMessage
+
+RECENT = timedelta(hours=24)
+"""Older attempts are history and say nothing."""
+
+NAMELESS = timedelta(hours=1)
+ALIVE = timedelta(seconds=20)
+"""A SIP process that has not written its heartbeat for so long is not running."""
+
+MOST_ATTEMPTS, MOST_NAMELESS, MOST_DEVICES, MOST_PERIODS = 40, 10, 30, 300
+SIMILAR = 3
+
+
+def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
+    """Everything known of ``number``, an extension or not; capital and small letters are the same.
+
+    :raises django.db.Error: when the database is away."""
+    now = now or timezone.now()
+    extension = Extension.objects.by_number(number).first()
+    facts = None if extension is None else _extension(extension)
+    attempts = _attempts(number, extension, now)
+    devices = () if extension is None else _devices(extension, now)
+    return NumberEvidence(
+        number=number if extension is None else extension.number,
+        now=now,
+        server=_server(now),
+        extension=facts,
+        devices=devices,
+        attempts=attempts,
+        nameless=_nameless(now),
+        blocks=_blocks(number, attempts, devices),
+        periods=() if extension is None else _periods(extension, now),
+        similar=_similar(number) if extension is None else (),
+    )
+
+
+def _extension(extension: Extension) -> ExtensionFacts:
+    rows = list(extension.credentials.all())
+    former = [row.username for row in rows if row.username != extension.number]
+    return ExtensionFacts(
+        number=extension.number,
+        enabled=extension.enabled,
+        credential_state=extension.credential_state,
+        # As with_password_age: a row that was only added to the others says nothing about the password.
+        password_changed_at=min((row.changed_at for row in rows), default=None),
+        max_devices=extension.max_devices,
+        created_at=extension.created_at,
+        former_number=former[0] if former else "",
+    )
+
+
+def _devices(extension: Extension, now: datetime) -> tuple[DeviceFacts, ...]:
+    rows = extension.bindings.with_password_age(now).order_by("-refreshed_at", "-expires_at", "-pk")[:MOST_DEVICES]
+    return tuple(
+        DeviceFacts(
+            id=row.pk, contact=row.contact, transport=row.transport, source=row.remote_host, port=row.remote_port,
+            user_agent=row.user_agent, call_id=row.call_id, registered_at=row.registered_at,
+            refreshed_at=row.refreshed_at, expires_at=row.expires_at, silent_since=row.unreachable_since,
+            old_password=row.has_old_password,
+            # The registrar ends a binding at the very moment of the request that asks for it.
+            signed_off=row.expires_at == row.refreshed_at,
+        )
+        for row in rows
+    )
+
+
+def _attempts(number: str, extension: Extension | None, now: datetime) -> tuple[AttemptFacts, ...]:
+    # Rows written before a renaming belong to the extension under the number it had then: they accuse the old number.
+    mine = Q(number__iexact=number) if extension is None else Q(extension=extension, number__iexact=number) | Q(
+        extension=None, number__iexact=number
+    )
+    rows = Attempt.objects.filter(mine, last_at__gt=now - RECENT).order_by("-last_at", "-pk")[:MOST_ATTEMPTS]
+    return _facts(rows, now)
+
+
+def _nameless(now: datetime) -> tuple[AttemptFacts, ...]:
+    rows = Attempt.objects.filter(number="", last_at__gt=now - NAMELESS).order_by("-last_at", "-pk")[:MOST_NAMELESS]
+    return _facts(rows, now)
+
+
+def _facts(rows: Iterable[Attempt], now: datetime) -> tuple[AttemptFacts, ...]:
+    rows = list(rows)
+    sources = {row.source for row in rows}
+    counts = _numbers_by_source(sources, now)
+    known = set(Binding.objects.filter(remote_host__in=sources).order_by().values_list("remote_host", flat=True))
+    return tuple(
+        AttemptFacts(
+            id=row.pk, cause=row.cause, source=row.source, port=row.port, transport=row.transport,
+            first_at=row.first_at, last_at=row.last_at, count=row.count, repeats=row.repeats, proven=row.proven,
+            user_agent=row.user_agent, sources=tuple(str(one) for one in row.sources or ()),
+            asked=_from_json(Asked, row.asked),
+            messages=tuple(_from_json(WireMessage, one) for one in row.messages or () if isinstance(one, Mapping)),
+            numbers_from_source=counts.get(row.source, 1), number=row.number, source_known=row.source in known,
+        )
+        for row in rows
+    )
+
+
+def _numbers_by_source(sources: Collection[str], now: datetime) -> dict[str, int]:
+    if not sources:
+        return {}
+    rows = Attempt.objects.filter(source__in=sources, last_at__gt=now - RECENT).exclude(number="").order_by()
+    return dict(rows.values("source").annotate(n=Count("number", distinct=True)).values_list("source", "n"))
+
+
+def _from_json(kind: type, data: Any) -> Any:
+    """A dataclass of what another version of the engine may have written with more or fewer fields."""
+    known = {one.name for one in fields(kind)}
+    values = {name: value for name, value in dict(data or {}).items() if name in known}
+    if kind is WireMessage:
+        empty = {"at": 0.0, "sent": False, "transport": "", "local": "", "remote": "", "size": 0, "text": ""}
+        values = {**empty, **values}
+    return kind(**values)
+
+
+def _periods(extension: Extension, now: datetime) -> tuple[PeriodFacts, ...]:
+    rows = OnlinePeriod.objects.filter(extension=extension, ended_at__gt=now - RECENT).order_by("-ended_at")
+    return tuple(
+        PeriodFacts(row.started_at, row.ended_at, row.ending, row.source, row.user_agent)
+        for row in rows[:MOST_PERIODS]
+    )
+
+
+def _blocks(
+    number: str, attempts: Iterable[AttemptFacts], devices: Iterable[DeviceFacts]
+) -> tuple[BlockFacts, ...]:
+    try:
+        from pbx.diagnosis.blocks import blocks_for
+    except ImportError:
+        return ()
+    return blocks_for(number, {one.source for one in attempts} | {one.source for one in devices})
+
+
+def _server(now: datetime) -> ServerFacts:
+    alive = list(SipProcess.objects.filter(beat_at__gt=now - ALIVE).order_by("started_at"))
+    domain = sip_domain()
+    return ServerFacts(
+        running=bool(alive),
+        # The latest: what came before it may have come to a process that had nobody to tell.
+        started_at=max((row.started_at for row in alive), default=None),
+        listening=", ".join(dict.fromkeys(row.listening for row in alive)),
+        domain=domain,
+        aliases=tuple(settings.SIP_ALIASES),
+        port=settings.SIP_PORT,
+        realm=current_realm(),
+        algorithms=tuple(settings.SIP_DIGEST_ALGORITHMS),
+        min_expires=settings.SIP_MIN_EXPIRES,
+        domains=sip_names(domain),
+        keepalive_seconds=settings.SIP_KEEPALIVE_INTERVAL,
+    )
+
+
+def _similar(number: str) -> tuple[str, ...]:
+    spellings = likely_meant(number.lower())
+    rows = Extension.objects.annotate(_lower=Lower("number")).filter(_lower__in=spellings)
+    found = {name.lower(): name for name in rows.order_by().values_list("number", flat=True)}
+    return tuple(found[spelling] for spelling in spellings if spelling in found)[:SIMILAR]
