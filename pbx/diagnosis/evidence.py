@@ -39,6 +39,7 @@ class DeviceFacts:
     silent_since: datetime | None
     old_password: bool  # registered before the password was changed: will fail at expires_at
     signed_off: bool  # it ended because the phone said so
+    domain: str = ""  # the name of ours that it registered under
 
     def lives(self, now: datetime) -> bool:
         return self.expires_at > now

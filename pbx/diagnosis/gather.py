@@ -28,6 +28,7 @@ from pbx.system.identity import current_realm
 from pbx.system.models import SipProcess
 from pbx.system.server_address import sip_domain, sip_names
 from sipcore.evidence.facts import Asked, WireMessage
+from sipcore.protocol.headers import clean_text
 
 RECENT = timedelta(hours=24)
 """Older attempts are history and say nothing."""
@@ -37,6 +38,7 @@ ALIVE = timedelta(seconds=20)
 """A SIP process that has not written its heartbeat for so long is not running."""
 
 MOST_ATTEMPTS, MOST_NAMELESS, MOST_DEVICES, MOST_PERIODS = 40, 10, 30, 300
+LONGEST_NUMBER = 64  # characters, as the column of the attempts
 SIMILAR = 3
 
 
@@ -44,7 +46,7 @@ def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
     """Everything known of ``number``, an extension or not; capital and small letters are the same.
 
     :raises django.db.Error: when the database is away."""
-    now = now or timezone.now()
+    now, number = now or timezone.now(), clean_text(number, LONGEST_NUMBER)
     extension = Extension.objects.by_number(number).first()
     facts = None if extension is None else _extension(extension)
     attempts = _attempts(number, extension, now)
@@ -87,7 +89,7 @@ def _devices(extension: Extension, now: datetime) -> tuple[DeviceFacts, ...]:
             refreshed_at=row.refreshed_at, expires_at=row.expires_at, silent_since=row.unreachable_since,
             old_password=row.has_old_password,
             # The registrar ends a binding at the very moment of the request that asks for it.
-            signed_off=row.expires_at == row.refreshed_at,
+            signed_off=row.expires_at == row.refreshed_at, domain=row.domain,
         )
         for row in rows
     )

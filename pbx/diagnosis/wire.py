@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from pbx.diagnosis.evidence import AttemptFacts
 from pbx.diagnosis.lines import place, shown
-from pbx.diagnosis.networks import is_private
+from pbx.diagnosis.networks import is_private, is_public
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.uri import Uri, parse_host_port, parse_uri
 
@@ -41,6 +41,21 @@ def sent_by_of(text: str) -> tuple[str, int] | None:
 
 def learns_its_address(user_agent: str) -> bool:
     return any(name in user_agent.lower() for name in LEARNERS)
+
+
+def own_address(contact: str) -> tuple[str, int] | None:
+    """Host and port that a phone gives in its Contact."""
+    uri = uri_of(contact)
+    return None if uri is None or not uri.host else (uri.host, uri.port or 5060)
+
+
+def stun_address(contact: str, source: str, port: int, user_agent: str) -> tuple[str, int] | None:
+    """The public address that the phone believes to have, when it is not the one its packets come from: it has asked
+    a STUN server. None when all is well, or when it has another reason."""
+    own = own_address(contact)
+    if own is None or not is_public(own[0]) or own == (source, port):
+        return None
+    return None if learns_its_address(user_agent) or is_private(source) else own
 
 
 def path_lines(attempt: AttemptFacts) -> tuple[str, ...]:

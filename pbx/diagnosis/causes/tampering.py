@@ -5,14 +5,14 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 
 from pbx.diagnosis.causes.credentials import of_cause
-from pbx.diagnosis.evidence import AttemptFacts, DeviceFacts, NumberEvidence
+from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.lines import attempt_lines, place, shown
-from pbx.diagnosis.networks import is_private, is_public
+from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.phone_apps import app_of
 from pbx.diagnosis.reading import living
 from pbx.diagnosis.remedies import switch_off_alg, try_again
 from pbx.diagnosis.verdict import Confidence, Severity, Stage, Verdict
-from pbx.diagnosis.wire import host_of, learns_its_address, sent_by_of, uri_of
+from pbx.diagnosis.wire import host_of, learns_its_address, sent_by_of, stun_address, uri_of
 
 
 def alg_tampering(evidence: NumberEvidence) -> Verdict | None:
@@ -84,10 +84,8 @@ def rewritten(evidence: NumberEvidence) -> Verdict | None:
 def stun_enabled(evidence: NumberEvidence) -> Verdict | None:
     """A phone that gives a public address which is not the one its packets come from has asked a STUN server."""
     for device in living(evidence):
-        own = _own_address(device)
-        if own is None or not is_public(own[0]) or own == (device.source, device.port):
-            continue
-        if learns_its_address(device.user_agent) or is_private(device.source):
+        own = stun_address(device.contact, device.source, device.port, device.user_agent)
+        if own is None:
             continue
         app = app_of(device.user_agent)
         names = {
@@ -105,11 +103,6 @@ def stun_enabled(evidence: NumberEvidence) -> Verdict | None:
             (_("Contact: %(own)s, source: %(source)s") % names,), confidence=Confidence.LIKELY,
         )
     return None
-
-
-def _own_address(device: DeviceFacts) -> tuple[str, int] | None:
-    uri = uri_of(device.contact)
-    return None if uri is None else (uri.host, uri.port or 5060)
 
 
 def _signs(attempt: AttemptFacts) -> tuple[str, ...]:
