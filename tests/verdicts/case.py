@@ -42,6 +42,7 @@ class Host:
     namespace: str | None
     address: str
     router: Router | None = None
+    outside: str = ""  # the router's public address
 
 
 class Place(CallCase):
@@ -86,7 +87,7 @@ class Place(CallCase):
         switch = self.networks.switch(f"s{number}")
         made = self.networks.router(f"r{number}", self.internet, f"{outside}/24", switch, "192.168.77.1/24", **router)
         namespace = self.networks.host(f"p{number}", switch, "192.168.77.50/24", "192.168.77.1")
-        return Host(namespace, "192.168.77.50", made)
+        return Host(namespace, "192.168.77.50", made, outside)
 
     def firewall(self, namespace: str | None, *rules: str) -> None:
         """nft rules for this machine, each after ``add rule inet test``, such as ``out udp dport 9 drop``. ``in`` and
@@ -126,9 +127,9 @@ class Place(CallCase):
         ).returncode
 
     def sipp(self, host: Host, scenario: str, number: str, password: str = PASSWORD, *, port: int = SIP_PORT,
-             calls: int = 1, **words: str) -> Sipp:
-        """``words`` take the place of ``${name}`` in the scenario."""
-        phone = Sipp(host, self.server, scenario, port=port, calls=calls, number=number, password=password, words={
+             call_id: str = "%u-%p@%s", **words: str) -> Sipp:
+        """``call_id`` as sipp's ``-cid_str``. ``words`` take the place of ``${name}`` in the scenario."""
+        phone = Sipp(host, self.server, scenario, port=port, call_id=call_id, number=number, password=password, words={
             "number": number, "domain": self.pbx.domain, "contact": f"<sip:{number}@{host.address}:{port}>",
             "expires": "60", "user_agent": "sipp", **words,
         })
@@ -258,7 +259,7 @@ class Fault:
 class Sipp(Program):
     """One sipp with a scenario of this directory, in a network namespace."""
 
-    def __init__(self, host: Host, server: tuple[str, int], scenario: str, *, port: int, calls: int, number: str,
+    def __init__(self, host: Host, server: tuple[str, int], scenario: str, *, port: int, call_id: str, number: str,
                  password: str, words: dict[str, str]) -> None:
         self.directory = scratch_directory("sipp")
         text = Template((SCENARIOS / f"{scenario}.xml").read_text("utf-8")).substitute(words)
@@ -271,7 +272,7 @@ class Sipp(Program):
             *inside, require_program("sipp", "sip-tester"), f"{server[0]}:{server[1]}",
             "-sf", str(self.directory / "scenario.xml"), "-inf", str(self.directory / "numbers.csv"),
             "-i", host.address, "-p", str(port), "-mi", host.address, "-mp", str(free_port(span=2)),
-            "-cp", str(free_port()), "-t", "u1", "-m", str(calls), "-l", "1", "-nostdin", "-nd",
+            "-cp", str(free_port()), "-t", "u1", "-m", "1", "-cid_str", call_id, "-nostdin", "-nd",
             "-auth_uri", words["domain"], "-timeout", "60s", "-timeout_error",
             "-trace_msg", "-message_file", str(self.directory / "messages"),
             "-trace_err", "-error_file", str(self.directory / "errors"),

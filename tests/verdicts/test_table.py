@@ -6,14 +6,29 @@ from __future__ import annotations
 from tests.support.cases import OnSqlite
 from tests.support.media_engines import OnOurRelay
 from tests.verdicts.faults_account import AccountFaults
+from tests.verdicts.faults_calls import CallFaults
+from tests.verdicts.faults_network import NetworkFaults
+from tests.verdicts.healthy import HealthyPhones
 from tests.verdicts.scoreboard import SCORE
+
+
+class Healthy(HealthyPhones, OnOurRelay, OnSqlite):
+    pass
 
 
 class Account(AccountFaults, OnOurRelay, OnSqlite):
     pass
 
 
-del AccountFaults  # the loader would take it for a case of its own
+class Network(NetworkFaults, OnOurRelay, OnSqlite):
+    pass
+
+
+class Calls(CallFaults, OnOurRelay, OnSqlite):
+    pass
+
+
+del HealthyPhones, AccountFaults, NetworkFaults, CallFaults  # the loader would take them for cases of their own
 
 
 def tearDownModule() -> None:
