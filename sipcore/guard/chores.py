@@ -1,0 +1,165 @@
+"""The guard and its store: loading, saving, and what administrators ask for, all in the store's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from sipcore.clock import Clock
+from sipcore.guard.blocks import Block, GuardRequest, GuardStore, KnownDevice
+from sipcore.guard.guard import Guard
+from sipcore.log import SipLog
+from sipcore.ports import StoreRejected, StoreUnavailable
+from sipcore.store import Store
+
+OVERLAP = 1000
+"""Ids read again each time: one that was taken earlier may be committed later."""
+
+SWEEP_SECONDS = 300.0
+ASK_SECONDS = 1.0
+"""Between two questions who is known good, so that a flood from many addresses asks about all of them at once."""
+
+
+class GuardChores:
+    """Called in the loop; ``in_loop`` brings what the store's thread has found back there."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        stored: GuardStore,
+        queue: Store,
+        clock: Clock,
+        in_loop: Callable[[Callable[[], None]], None],
+        log: SipLog,
+    ) -> None:
+        self._guard, self._stored, self._queue = guard, stored, queue
+        self._clock, self._in_loop, self._log = clock, in_loop, log
+        self._loaded = self._at_work = self._asking = False
+        self._asked_at = float("-inf")
+        self._next_sweep = clock.now() + SWEEP_SECONDS
+        self._seen: set[int] = set()
+        self._newest = 0
+        guard.ask = self._ask
+
+    def started(self) -> None:
+        """Take up the blocks of before the start."""
+
+        def load() -> None:
+            self._newest = self._stored.last_request()
+            self._seen = {request.id for request in self._stored.requests(self._newest - OVERLAP)}
+            blocks = self._stored.load(self._clock.wall())
+            self._loaded = True
+            self._in_loop(lambda: self._guard.loaded(blocks))
+
+        self._queue.call(load)
+
+    def every_second(self) -> None:
+        now = self._clock.wall()
+        self._guard.sweep(now)
+        if self._guard.questions:
+            self._ask()
+        if self._at_work or not self._loaded:
+            return
+        new = [_copy(block) for block in self._announced()]
+        tried = [_copy(block) for block in self._guard.touched.values()]
+        self._guard.touched = {}
+        sweep = self._clock.now() >= self._next_sweep
+        if sweep:
+            self._next_sweep = self._clock.now() + SWEEP_SECONDS
+        self._at_work = True
+        self._queue.call(partial(self._work, new, tried, sweep, now))
+
+    def _work(self, new: Sequence[Block], tried: Sequence[Block], sweep: bool, now: float) -> None:
+        try:
+            if new:
+                self._saved(new)
+            if tried:
+                self._stored.update(tried)
+            self._take_requests()
+            if sweep:
+                self._stored.sweep(now)
+        except StoreUnavailable:
+            raise  # it is done again
+        except BaseException:
+            self._at_work = False
+            raise
+        self._at_work = False
+
+    def _saved(self, new: Sequence[Block]) -> None:
+        try:
+            self._stored.save(new)
+        except StoreRejected:
+            self._log.warning("A block could not be stored; it holds until this process ends")
+
+    def _announced(self) -> list[Block]:
+        made, self._guard.made = self._guard.made, []
+        for block in made:
+            until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(block.until))
+            numbers = ", ".join(block.numbers[-6:])
+            if block.number:
+                why = f"number {block.number} only, {block.failures} tries with a wrong password"
+            else:
+                why = f"guessed at many numbers ({numbers})"
+                if block.spared:
+                    why += f"; {len(block.spared)} numbers that are known good there go on"
+            self._log.warning(f"Blocked {block.source} until {until}: {why}")
+        return made
+
+    # Who is known good there?
+
+    def _ask(self) -> None:
+        now = self._clock.now()
+        if self._asking or now - self._asked_at < ASK_SECONDS:
+            return  # every_second() asks again
+        self._asking, self._asked_at = True, now
+        sources = frozenset(self._guard.questions)
+
+        def question() -> None:
+            try:
+                found = self._stored.known_at(sources, self._clock.wall())
+            except StoreUnavailable:
+                raise
+            except BaseException:
+                self._asking = False
+                raise
+            self._in_loop(partial(answer, found))
+
+        def answer(found: list[KnownDevice]) -> None:
+            self._asking = False
+            self._guard.known(sources, found, self._clock.wall())
+
+        self._queue.call(question)
+
+    # What administrators ask for
+
+    def _take_requests(self) -> None:
+        """Each is taken once; one whose id is lower than that of another may still come after it."""
+        requests = [r for r in self._stored.requests(self._newest - OVERLAP) if r.id not in self._seen]
+        if not requests:
+            return
+        self._newest = max(self._newest, *(request.id for request in requests))
+        self._seen = {id for id in self._seen if id > self._newest - OVERLAP} | {request.id for request in requests}
+        blocks = [
+            block
+            for source in {request.source for request in requests if request.action == "block"}
+            for block in self._stored.load(self._clock.wall(), source)
+        ]
+        self._in_loop(partial(self._carry_out, requests, blocks))
+
+    def _carry_out(self, requests: Sequence[GuardRequest], blocks: Sequence[Block]) -> None:
+        repaired = {request.number for request in requests if request.action == "pardon"}
+        if repaired:
+            self._guard.pardon(repaired, self._clock.wall())
+        for request in requests:
+            if request.action == "unblock":
+                self._guard.lift(request.source, request.number)
+                whom = f"{request.source} {request.number}".rstrip()
+                self._log.info(f"No longer blocked: {whom}, an administrator lifted it")
+        self._guard.loaded(blocks)
+
+
+def _copy(block: Block) -> Block:
+    """For the other thread."""
+    return replace(block, numbers=list(block.numbers), spared=set(block.spared))
