@@ -38,9 +38,13 @@ class PbxAdminSite(AdminSite):
         return reverse(f"{self.name}:second_factor", current_app=self.name)
 
     def get_urls(self):
+        from pbx.diagnosis.admin_urls import admin_urls
         from pbx.second_factor import second_factor
 
-        return [path("second-factor/", second_factor, {"site": self}, name="second_factor"), *super().get_urls()]
+        return [
+            path("second-factor/", second_factor, {"site": self}, name="second_factor"), *admin_urls(self),
+            *super().get_urls(),
+        ]
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None):
         apps = super().get_app_list(request, app_label)
@@ -54,5 +58,8 @@ class PbxAdminSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context=None):
         from extensions.overview import overview
+        from pbx.diagnosis.attention import front_of
 
-        return super().index(request, {"overview": overview(request), **(extra_context or {})})
+        return super().index(request, {
+            "overview": overview(request), "front": front_of(request.user), **(extra_context or {}),
+        })

@@ -1,0 +1,258 @@
+"""What needs attention now, worst first, in sentences with a button each.
+
+Only rows that speak of trouble are looked at, and only so many: the page costs the same for ten extensions and for ten
+thousand. What strangers do all day is one calm sentence."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db.models import Count, Exists, OuterRef
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from extensions.models import Binding, CredentialState, Extension
+from pbx.calls.models import CallRecord
+from pbx.calls.words import in_words, media_facts
+from pbx.diagnosis.charts import Chart, charts
+from pbx.diagnosis.explain import explain_number
+from pbx.diagnosis.models import Attempt, Block
+from pbx.diagnosis.repairs import Button, button_for
+from pbx.diagnosis.server import server_verdicts
+from pbx.diagnosis.verdict import Confidence, Severity, Verdict
+
+DAY = timedelta(hours=24)
+LATELY = timedelta(hours=3)
+"""Calls without sound are told for so long."""
+
+MOST_EXTENSIONS = 20
+MOST_UNKNOWN = 3
+MOST_CALLS = 3
+MOST_ROWS = 200
+"""Read of each table in search of candidates, newest first."""
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2, Severity.OK: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    code: str
+    severity: Severity
+    text: str
+    subject: str = ""  # whom it is about: a number and a name
+    url: str = ""  # the page of the subject
+    do: str = ""  # what to do
+    button: Button | None = None
+    likely: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    items: tuple[Item, ...]  # worst first
+    calm: tuple[Item, ...]  # worth knowing, nothing to do
+    charts: tuple[Chart, ...]
+
+    @property
+    def is_well(self) -> bool:
+        return not self.items
+
+
+def front_of(user: User, now: datetime | None = None) -> Front | None:
+    """None for someone who may not see extensions."""
+    try:
+        import pbx.diagnosis.calls
+        import pbx.diagnosis.causes.blocked
+        import pbx.diagnosis.causes.credentials  # noqa: F401  (being built)
+    except ImportError:
+        return None
+    if not may_see(user):
+        return None
+    now = now or timezone.now()
+    server = server_verdicts(quick=True)
+    items = [
+        *(_of_server(verdict) for verdict in server),
+        *_of_extensions(user, now, {verdict.code for verdict in server}),
+        *_of_unknown_numbers(user, now),
+        *_of_passwords(),
+        *_of_calls(user, now),
+    ]
+    pressing = [item for item in items if item.severity in (Severity.ERROR, Severity.WARNING)]
+    calm = [item for item in items if item.severity is Severity.INFO]
+    return Front(
+        tuple(sorted(pressing, key=lambda item: _ORDER[item.severity])),
+        (*calm, *_of_strangers(user, now), *_of_blocks(user, now)), tuple(charts(now)),
+    )
+
+
+def may_see(user: User) -> bool:
+    return user.has_perm("extensions.view_extension") or user.has_perm("extensions.change_extension")
+
+
+def _of_server(verdict: Verdict) -> Item:
+    return Item(
+        verdict.code, verdict.severity, verdict.what, subject=_("Server"), do=verdict.do,
+        likely=verdict.confidence is Confidence.LIKELY,
+    )
+
+
+# extensions
+
+def _of_extensions(user: User, now: datetime, server_codes: set[str]) -> Iterable[Item]:
+    chosen = list(dict.fromkeys(_candidates(now)))[:MOST_EXTENSIONS]
+    rows = Extension.objects.defer("password").in_bulk(chosen)
+    for pk in chosen:
+        extension = rows.get(pk)
+        if extension is None:
+            continue
+        verdict = _worst(explain_number(extension.number, now).verdicts, server_codes)
+        if verdict is not None:
+            yield _of_verdict(verdict, extension, user)
+
+
+def _of_verdict(verdict: Verdict, extension: Extension, user: User) -> Item:
+    page = reverse("admin:extensions_extension_change", args=[extension.pk])
+    return Item(
+        verdict.code, verdict.severity, verdict.what, f"{extension.number} {extension.display_name}".strip(), page,
+        verdict.do, button_for(verdict, extension.number, extension, user) or Button(_("See why"), page),
+        verdict.confidence is Confidence.LIKELY,
+    )
+
+
+def _worst(verdicts: Iterable[Verdict], but: set[str]) -> Verdict | None:
+    """The first that asks for something, in the order of what to fix first."""
+    return next((
+        verdict for verdict in verdicts
+        if verdict.severity in (Severity.ERROR, Severity.WARNING) and verdict.code not in but
+    ), None)
+
+
+def _candidates(now: datetime) -> Iterable[int]:
+    """Extensions about which something speaks of trouble, the likeliest first; the same one may come twice."""
+    since = now - DAY
+    living = Binding.objects.online(now)
+    yield from (
+        Attempt.objects.filter(extension__isnull=False, extension__hidden=False, last_at__gt=since)
+        .order_by("-last_at").values_list("extension_id", flat=True)[:MOST_ROWS]
+    )
+    yield from (
+        living.filter(unreachable_since__isnull=False, extension__hidden=False)
+        .order_by("-unreachable_since").values_list("extension_id", flat=True)[:MOST_ROWS]
+    )
+    numbers = Block.objects.filter(until__gt=now).exclude(number="").order_by("-since")
+    blocked = list(numbers.values_list("number", flat=True)[:MOST_EXTENSIONS])
+    if blocked:
+        yield from Extension.objects.filter(number__in=blocked).values_list("pk", flat=True)
+    yield from (
+        Binding.objects.filter(expires_at__gt=since, expires_at__lte=now, extension__hidden=False)
+        .exclude(Exists(living.filter(extension=OuterRef("extension"))))
+        .order_by("-expires_at").values_list("extension_id", flat=True)[:MOST_ROWS]
+    )
+
+
+def _of_passwords() -> Iterable[Item]:
+    """All those without a usable password at once: there may be a thousand after an import."""
+    enabled = Extension.objects.with_presence().filter(enabled=True)
+    page = f"{reverse('admin:extensions_extension_changelist')}?enabled__exact=1&password_state="
+    missing = enabled.filter(stored_credential_state=CredentialState.MISSING).count()
+    if missing:
+        yield Item("no_credential", Severity.WARNING, ngettext(
+            "%(count)d extension has no password yet: no phone can sign in with it.",
+            "%(count)d extensions have no password yet: no phone can sign in with them.", missing,
+        ) % {"count": missing}, button=Button(_("Show them"), f"{page}missing"))
+    stale = enabled.filter(stored_credential_state=CredentialState.STALE).count()
+    if stale:
+        yield Item("stale_credential", Severity.WARNING, ngettext(
+            "%(count)d extension needs its password again: the number or the realm has changed.",
+            "%(count)d extensions need their passwords again: the number or the realm has changed.", stale,
+        ) % {"count": stale}, button=Button(_("Show them"), f"{page}stale"))
+
+
+# numbers that are no extensions
+
+def _of_unknown_numbers(user: User, now: datetime) -> Iterable[Item]:
+    """Those that are surely a phone of ours with a slip of the finger: from where our phones are, or inside."""
+    rows = list(
+        Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY, cause="unknown_extension")
+        .exclude(number="").order_by("-last_at").values_list("number", "source")[:MOST_ROWS]
+    )
+    sources = {source for _number, source in rows}
+    ours = set(Binding.objects.online(now).filter(remote_host__in=sources).values_list("remote_host", flat=True))
+    numbers = dict.fromkeys(number for number, source in rows if source in ours or _is_inside(source))
+    for number in list(numbers)[:MOST_UNKNOWN]:
+        verdict = _worst(explain_number(number, now).verdicts, set())
+        if verdict is not None:
+            page = reverse("admin:diagnosis_number", args=[number])
+            yield Item(
+                verdict.code, Severity.WARNING, verdict.what, number, page, verdict.do,
+                button_for(verdict, number, None, user) or Button(_("See why"), page),
+                verdict.confidence is Confidence.LIKELY,
+            )
+
+
+def _is_inside(source: str) -> bool:
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return False
+    return address.is_private
+
+
+def _of_strangers(user: User, now: datetime) -> Iterable[Item]:
+    found = Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY).exclude(number="").aggregate(
+        numbers=Count("number", distinct=True), addresses=Count("source", distinct=True)
+    )
+    if found["numbers"]:
+        yield Item("unknown_extension", Severity.INFO, _(
+            "Numbers that are no extensions were tried in the last 24 hours and refused (numbers: %(numbers)d, "
+            "addresses: %(addresses)d). Strangers try this on every server; nothing has to be done."
+        ) % found, button=_list_button(user, f"{reverse('admin:diagnosis_attempt_changelist')}?whose=unknown"))
+
+
+def _of_blocks(user: User, now: datetime) -> Iterable[Item]:
+    count = Block.objects.filter(until__gt=now).count()
+    if count:
+        yield Item("blocked", Severity.INFO, ngettext(
+            "%(count)d address is blocked now.", "%(count)d addresses are blocked now.", count
+        ) % {"count": count}, button=(
+            Button(_("Show"), reverse("admin:diagnosis_block_changelist"))
+            if user.has_perm("diagnosis.view_block") else None
+        ))
+
+
+def _list_button(user: User, url: str) -> Button | None:
+    return Button(_("Show"), url) if user.has_perm("diagnosis.view_attempt") else None
+
+
+# calls
+
+def _of_calls(user: User, now: datetime) -> Iterable[Item]:
+    """Calls without sound."""
+    if not user.has_perm("calls.view_callrecord"):
+        return
+    silent = []
+    calls = CallRecord.objects.filter(start__gt=now - LATELY, answer__isnull=False).order_by("-start")
+    for call in calls.defer("legs")[:MOST_ROWS]:
+        facts = media_facts(call.media_rows, call.talk_seconds(now))
+        fact = next((fact for fact in facts if fact.code.startswith("no_audio")), None)
+        if fact is not None:
+            silent.append((call, fact))
+    for call, fact in silent[:MOST_CALLS]:
+        page = reverse("admin:calls_callrecord_change", args=[call.pk])
+        yield Item(
+            fact.code, Severity.WARNING, in_words(fact),
+            _("Call from %(src)s to %(dst)s at %(time)s") % {
+                "src": call.src, "dst": call.dst, "time": f"{timezone.localtime(call.start):%H:%M}",
+            }, page, button=Button(_("See the call"), page),
+        )
+    more = len(silent) - MOST_CALLS
+    if more > 0:
+        yield Item("no_audio", Severity.WARNING, ngettext(
+            "%(count)d more call of the last hours had no sound in one direction or both.",
+            "%(count)d more calls of the last hours had no sound in one direction or both.", more,
+        ) % {"count": more}, button=Button(_("Show"), reverse("admin:calls_callrecord_changelist")))

@@ -1,0 +1,27 @@
+"""What the templates of other rooms show of the diagnosis: they load it, their Python knows nothing of it."""
+
+from __future__ import annotations
+
+from django import template
+
+from extensions.models import Extension
+from pbx.diagnosis.visible import visible as visible_text
+
+register = template.Library()
+register.filter("visible", visible_text)
+
+
+@register.inclusion_tag("admin/diagnosis/_live_panel.html", takes_context=True)
+def diagnosis_of(context, extension: Extension):
+    """The panel of an extension, which renews itself."""
+    request = context["request"]
+    try:
+        import pbx.diagnosis.calls
+        import pbx.diagnosis.causes.blocked
+        import pbx.diagnosis.causes.credentials  # noqa: F401  (being built)
+        from pbx.diagnosis.pages import panel_context
+        from pbx.diagnosis.panel import panel_of
+    except ImportError:
+        return {}
+    panel = panel_of(extension.number, extension, request.user)
+    return {**panel_context(request, panel), "request": request, "csrf_token": context.get("csrf_token")}
