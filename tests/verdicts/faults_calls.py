@@ -96,9 +96,9 @@ class CallFaults(Place):
 
     def test_ack_lost(self):
         with self.fault("ack_lost", "baresip", "a helper in the router eats every ACK") as fault:
-            host = self.host()
+            host = self.home()
             # The first four bytes of the message: "ACK ".
-            self.firewall(host.namespace, f"out udp dport {SIP_PORT} @th,64,32 0x41434b20 drop")
+            self.firewall(host.router.namespace, f"through udp dport {SIP_PORT} @th,64,32 0x41434b20 drop")
             ann, ben = self.phone(LOW, host), self.phone(MIDDLE)
             ann.dial(ben.number)
             ben.answer_next()
@@ -117,9 +117,10 @@ class CallFaults(Place):
             ben = self.phone(MIDDLE, host)
             self.administrate(f"e = Extension.objects.get(number='{ben.number}'); e.ring_seconds = 6; e.save()")
             ann = self.wire_phone()
-            offer = ann.sdp() + b"".join(
-                b"a=candidate:%d 1 udp 2113937151 192.168.77.%d 50000 typ host generation 0 ufrag abcdefgh\r\n" % (n, n)
-                for n in range(1, 40)
+            types = range(96, 128)  # as a phone with every codec in every rate
+            offer = ann.sdp(codecs=" ".join(["0", "8", *map(str, types)])) + b"".join(
+                b"a=rtpmap:%d opus/48000/2\r\na=fmtp:%d maxplaybackrate=%d;useinbandfec=1\r\n" % (n, n, 8000 + n)
+                for n in types
             )
             call = ann.invite(ben.number, offer)
             self.assertGreaterEqual(call.final(60).status, 400)
