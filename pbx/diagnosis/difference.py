@@ -103,7 +103,7 @@ def _of_attempt(attempt: AttemptFacts, evidence: NumberEvidence, app: PhoneApp) 
     _transport(rows, attempt.transport, attempt.cause == "wrong_transport")
     if asked.expires is not None:
         _expires(rows, asked.expires, server)
-    _stun(rows, asked.contact, attempt.source, attempt.port, attempt.user_agent)
+    _stun(rows, attempt, asked.contact)
     _proxy(rows, asked.route, server, attempt.cause)
     if asked.digest_realm and asked.digest_realm != server.realm:
         rows.add("realm", _("Realm"), asked.digest_realm, _("empty, or %(realm)s") % {"realm": server.realm}, True)
@@ -125,7 +125,7 @@ def _of_device(device: DeviceFacts, evidence: NumberEvidence, app: PhoneApp) -> 
     if not device.signed_off:
         granted = round((device.expires_at - device.refreshed_at).total_seconds())
         rows.add("expires", _("Registration time"), _seconds(granted), "")
-    _stun(rows, device.contact, device.source, device.port, device.user_agent)
+    _stun(rows, device, device.contact)
     _user_agent(rows, device.user_agent)
     return rows.rows
 
@@ -159,14 +159,13 @@ def _seconds(count: int) -> str:
     return pgettext("seconds, short", "%(count)d s") % {"count": count}
 
 
-def _stun(rows: _Rows, contact: str, source: str, port: int, user_agent: str) -> None:
+def _stun(rows: _Rows, phone: AttemptFacts | DeviceFacts, contact: str) -> None:
     own = own_address(contact)
     if own is None:
         return
-    guessed = stun_address(contact, source, port, user_agent)
-    if guessed is not None:
+    if stun_address(phone) is not None:
         note = _("it says that it is at %(own)s, and comes from %(source)s") % {
-            "own": shown(place(*guessed)), "source": place(source, port)}
+            "own": shown(place(*own)), "source": place(phone.source, phone.port)}
         rows.add("stun", "STUN", _("on, it seems"), pgettext("a switch", "off"), True, note)
     elif not is_public(own[0]):
         rows.add("stun", "STUN", pgettext("a switch", "off"), pgettext("a switch", "off"))

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError
 from django.utils import timezone
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from pbx.diagnosis.causes import credentials, delivery, presence, tampering
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.reading import is_guess, is_of, living, open_attempts, silent, with_attempts
-from pbx.diagnosis.verdict import Stage, Verdict
+from pbx.diagnosis.verdict import Severity, Stage, Verdict
 
 CALLS_OF = timedelta(hours=1)
 """How far back the calls of a number are looked at for faults of their sound."""
@@ -22,9 +23,11 @@ CALLS_OF = timedelta(hours=1)
 BEFORE_ALL = ("database_down", "migrations_pending", "sip_not_running", "port_taken")
 """Faults of the server with which no phone registers, whatever else is wrong."""
 
-WHEN_NOBODY_LIVES = ("disk_full", "firewall_closed", "advertises_bind_address", "domain_not_resolving",
-                     "domain_wrong_address")
+WHEN_NOBODY_LIVES = ("disk_full", "firewall_closed")
 """Faults of the server that are none to a phone that is registered."""
+
+WHEN_NOTHING_CAME = ("advertises_bind_address", "domain_not_resolving", "domain_wrong_address")
+"""Faults of the server's name or address, which a phone that is heard has overcome."""
 
 CAUSES = {
     "unknown_extension": credentials.unknown_extension,
@@ -98,7 +101,8 @@ def explain_number(number: str, now: datetime | None = None) -> Explanation:
         evidence = gather_number(number, now)
         calls = call_faults(evidence.number, now - CALLS_OF)
     except DatabaseError:
-        return Explanation(number, None, tuple(server) or (_database_down(),))
+        # It may have come back between the two questions, and gone in between.
+        return Explanation(number, None, tuple(server) or tuple(server_verdicts(quick=True)) or (_database_failed(),))
     return Explanation(evidence.number, evidence, verdicts_of(evidence, server, calls))
 
 
@@ -106,15 +110,16 @@ def verdicts_of(
     evidence: NumberEvidence, server: Iterable[Verdict] = (), calls: Iterable[Verdict] = ()
 ) -> tuple[Verdict, ...]:
     """Pure: the verdicts of this evidence among those of the server and of the number's calls."""
-    server = list(server)
-    lives = bool(living(evidence))
-    above = [verdict for verdict in server if verdict.code in BEFORE_ALL]
-    if not lives:
-        above += [verdict for verdict in server if verdict.code in WHEN_NOBODY_LIVES]
-    stands_still = any(verdict.code in BEFORE_ALL for verdict in above)
+    # A warning, such as a disk that is only almost full, explains no phone.
+    faults = [one for one in server if one.severity is Severity.ERROR and one.stopped_at is not None]
     own = number_verdicts(evidence)
-    if stands_still:  # what a phone has or has not done since says nothing about the phone
-        own = [verdict for verdict in own if verdict.code not in presence.NEEDS_A_SERVER]
+    above = [one for one in faults if one.code in BEFORE_ALL]
+    if above:  # what a phone has or has not done since says nothing about the phone
+        own = [one for one in own if one.code not in presence.NEEDS_A_SERVER]
+    if not living(evidence):
+        above += [one for one in faults if one.code in WHEN_NOBODY_LIVES]
+    if not own or own[0].code == "nothing_received":
+        above += [one for one in faults if one.code in WHEN_NOTHING_CAME]
     return tuple(_once([*above, *own, *calls]))
 
 
@@ -200,7 +205,9 @@ def _once(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(found.values())
 
 
-def _database_down() -> Verdict:
-    from pbx.diagnosis.causes.server import database_down
-
-    return database_down()
+def _database_failed() -> Verdict:
+    return Verdict(
+        "database_down", Severity.ERROR, _("The database did not answer for a moment."),
+        _("It is there again now, but it could not be asked about this number."), _("Ask once more."),
+        stopped_at=Stage.OUR_PORT,
+    )

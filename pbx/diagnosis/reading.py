@@ -53,9 +53,15 @@ def same_phone(one: AttemptFacts, other: AttemptFacts) -> bool:
 
 
 def is_cured(attempt: AttemptFacts, evidence: NumberEvidence) -> bool:
-    """Whether a phone from there, or this phone from anywhere, has registered since."""
+    """Whether this phone has registered since. That another one from there, which was registered before already, has
+    gone on renewing cures nothing."""
     return any(
-        device.refreshed_at > attempt.last_at and (device.source == attempt.source or is_of(attempt, device))
+        device.refreshed_at > attempt.last_at
+        and (
+            is_of(attempt, device)
+            or (device.source == attempt.source
+                and (device.user_agent == attempt.user_agent or device.registered_at > attempt.last_at))
+        )
         for device in evidence.devices
     )
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from pbx.diagnosis.evidence import AttemptFacts
+from pbx.diagnosis.evidence import AttemptFacts, DeviceFacts
 from pbx.diagnosis.lines import place, shown
 from pbx.diagnosis.networks import is_private, is_public
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.uri import Uri, parse_host_port, parse_uri
 
 LEARNERS = ("linphone", "belle-sip", "pjsua", "pjsip", "microsip", "csipsimple", "telephone ", "blink", "groundwire",
-            "acrobits", "jitsi", "baresip")
-"""Apps that take their public address from what the server says (received, rport): a public address in their messages
-means neither STUN nor a router that rewrites."""
+            "acrobits", "jitsi", "sipsak")
+"""Apps that take their public address from what the server says (received, rport), and a tool that writes any: a public
+address in their messages means neither STUN nor a router that rewrites."""
 
 
 def uri_of(text: str) -> Uri | None:
@@ -49,13 +49,15 @@ def own_address(contact: str) -> tuple[str, int] | None:
     return None if uri is None or not uri.host else (uri.host, uri.port or 5060)
 
 
-def stun_address(contact: str, source: str, port: int, user_agent: str) -> tuple[str, int] | None:
+def stun_address(phone: AttemptFacts | DeviceFacts) -> tuple[str, int] | None:
     """The public address that the phone believes to have, when it is not the one its packets come from: it has asked
     a STUN server. None when all is well, or when it has another reason."""
-    own = own_address(contact)
-    if own is None or not is_public(own[0]) or own == (source, port):
+    own = own_address(phone.asked.contact if isinstance(phone, AttemptFacts) else phone.contact)
+    if own is None or phone.transport != "UDP" or learns_its_address(phone.user_agent):
+        return None  # over a connection, the port in the Contact is that at which the phone listens
+    if not is_public(own[0]) or is_private(phone.source) or own == (phone.source, phone.port):
         return None
-    return None if learns_its_address(user_agent) or is_private(source) else own
+    return own
 
 
 def path_lines(attempt: AttemptFacts) -> tuple[str, ...]:

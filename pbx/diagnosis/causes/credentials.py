@@ -7,7 +7,7 @@ from django.utils.translation import ngettext
 
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.lines import attempt_lines, clock, shown
-from pbx.diagnosis.reading import GUESSED_NUMBERS, is_mended, living
+from pbx.diagnosis.reading import GUESSED_NUMBERS, is_mended, is_of, living
 from pbx.diagnosis.remedies import ANOTHER_PHONE, set_password, try_again
 from pbx.diagnosis.verdict import Repair, Severity, Stage, Verdict
 
@@ -176,7 +176,11 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
             _("Its last attempt, at %(tried)s, was made with a wrong password.") % names,
             _("Put the new password into the phone.") + " " + try_again(), lines, stopped_at=Stage.PASSWORD,
         )
-    before = [device for device in evidence.devices if changed and device.refreshed_at < changed]
+    before = [
+        device for device in evidence.devices
+        if changed and device.refreshed_at < changed
+        and (is_of(rows[0], device) or (device.source, device.user_agent) == (rows[0].source, rows[0].user_agent))
+    ]
     if changed and before:
         names["seen"] = clock(before[0].refreshed_at, now)
         why = _("The password of %(number)s was changed at %(changed)s. The phone last signed in before that, at "
@@ -187,7 +191,8 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
                 "it is a typing error: a capital letter, a space at the end, a letter that looks like another, or "
                 "the password of another extension.") % names
         do = set_password(number)
-    if living(evidence):
+    alive = living(evidence)
+    if alive and not any(is_of(rows[0], device) for device in alive):
         what = _("Another phone gives a wrong password for %(number)s.") % names
         why = str(ANOTHER_PHONE) + " " + why
     else:

@@ -84,7 +84,7 @@ def rewritten(evidence: NumberEvidence) -> Verdict | None:
 def stun_enabled(evidence: NumberEvidence) -> Verdict | None:
     """A phone that gives a public address which is not the one its packets come from has asked a STUN server."""
     for device in living(evidence):
-        own = stun_address(device.contact, device.source, device.port, device.user_agent)
+        own = stun_address(device)
         if own is None:
             continue
         app = app_of(device.user_agent)
