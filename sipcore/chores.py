@@ -12,6 +12,7 @@ from sipcore import systemd
 from sipcore.calls.records import CallAction, CallStore
 from sipcore.clock import Clock
 from sipcore.core import Core
+from sipcore.guard.chores import GuardChores
 from sipcore.log import SipLog
 from sipcore.ports import Binding, BindingId, Directory, StoreUnavailable
 from sipcore.store import Store
@@ -57,6 +58,7 @@ class Chores:
         self._revived: set[BindingId] = set()
         self._lost: dict[BindingId, str] = {}
         self.subscriptions: Subscriptions | None = None
+        self.guard: GuardChores | None = None
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
@@ -67,6 +69,8 @@ class Chores:
 
         self._store.call(self._close_orphans)
         self._chore("load", load)
+        if self.guard is not None:
+            self.guard.started()
         if self.subscriptions is not None:
             self.subscriptions.load()
 
@@ -85,6 +89,8 @@ class Chores:
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)
         self._compare()
+        if self.guard is not None:
+            self.guard.every_second()
         if self.subscriptions is not None:
             self.subscriptions.every_second()
 
@@ -151,6 +157,8 @@ class Chores:
             self._clock.follow(moved)
 
         self._chore("clock", follow)
+        if self.guard is not None:
+            self.guard.clock_set(moved)
         if self.subscriptions is not None:
             self.subscriptions.clock_set(moved)
 

@@ -6,6 +6,7 @@ takes the decisions back."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from sipcore.authentication import Authenticator, Challenge
 from sipcore.calls.leg import ALLOW
 from sipcore.clock import Clock
+from sipcore.guard.door import Door
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
@@ -103,18 +105,23 @@ class Core:
             **dict.fromkeys(CALL_METHODS, self._on_call_method),
         }
         self.calls: Switchboard | None = None
+        self.door: Door | None = None
 
     # From the network
 
     def receive(self, data: bytes, flow: Flow) -> None:
         """Take one datagram, or one message of a stream. Never raises: a message that breaks us is that message's
         loss alone."""
+        if self.door is not None and self.door.shuts_out(data, flow):
+            return
         now = self._clock.now()
         self.keepalive.heard(flow.remote, now)
         self._guarded(flow, now, lambda: self.endpoint.receive_datagram(data, flow, now))
 
     def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
         """Take what could be read of a message after which its stream cannot be read on."""
+        if self.door is not None and self.door.shuts_out(data, flow):
+            return
         self._guarded(flow, self._clock.now(), lambda: self.endpoint.receive_broken(data, error, flow))
 
     def flow_failed(self, flow: Flow, why: str = "") -> None:
@@ -169,6 +176,8 @@ class Core:
                 self._log.debug(f"Keep-alive from {place(flow)}")
 
     def _on_request(self, request: Request, flow: Flow, now: float) -> None:
+        if self.door is not None and self.door.bars(request, flow):
+            return
         if self.may_say(flow):
             self._log.info(f"Received message from {place(flow)}: {summary(request)}")
         try:
@@ -212,6 +221,8 @@ class Core:
             return
         if isinstance(judged, Refused):
             self._refuse(request, flow, judged.status, judged.cause)
+            return
+        if self.slow_down(request, flow):
             return
         asked = read_registration(request, judged, flow)
         store = self.store
@@ -261,6 +272,7 @@ class Core:
         match decision:
             case Accepted():
                 self._remember(flow.remote[0])
+                self.proven(request, flow)
                 self._follow(decision.changed, now)
                 if self.calls is not None:
                     for binding, before in decision.moved:
@@ -368,12 +380,29 @@ class Core:
         self.say_refused(request, flow, cause)
         self._answer(request, flow, status)
 
+    def slow_down(self, request: Request, flow: Flow) -> bool:
+        """Send away, unlooked at, whoever has failed too often; he is told when to come back."""
+        seconds = self.door.delay(request, flow) if self.door is not None else 0.0
+        if not seconds:
+            return False
+        self.say_refused(request, flow, Cause.RATE_LIMITED)
+        self._answer(request, flow, 503, headers=[("Retry-After", str(math.ceil(seconds)))])
+        return True
+
+    def proven(self, request: Request, flow: Flow) -> None:
+        """It showed the right password."""
+        if self.door is not None:
+            self.door.succeeded(request, flow)
+
     def say_refused(self, request: Request, flow: Flow, cause: Cause) -> None:
-        """One line in a fixed form, which deploy/fail2ban reads."""
+        """One line in a fixed form, which deploy/fail2ban reads; and the guard counts it."""
+        if self.door is not None:
+            self.door.failed(request, flow, cause)
         if self.may_say(flow):
             user = request.from_.uri.user or ""
             what = "Registration" if request.method == "REGISTER" else request.method
-            self._log.info(f"{what} refused: number={user} source={flow.remote[0]} cause={cause.value}")
+            source = self.authenticator.source(request, flow)
+            self._log.info(f"{what} refused: number={user} source={source} cause={cause.value}")
 
     def _challenge(self, request: Request, flow: Flow, stale: bool = False) -> None:
         if self.may_say(flow):

@@ -40,6 +40,8 @@ class Cause(Enum):
     THIRD_PARTY = "third_party"
     DIGEST_URI = "alg_tampering"
     WRONG_TRANSPORT = "wrong_transport"
+    RATE_LIMITED = "rate_limited"
+    BLOCKED = "blocked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class Switchboard:
         log: SipLog,
         pump: Callable[[], None],
         refused: Callable[[Request, Flow, Cause], None],
+        slow_down: Callable[[Request, Flow], bool] = lambda request, flow: False,
+        proven: Callable[[Request, Flow], None] = lambda request, flow: None,
     ) -> None:
         self.settings = settings
         self.domain = settings.domain
@@ -115,6 +117,7 @@ class Switchboard:
         self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
         self._parties = Lookups(store, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS)
         self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
+        self._slow_down, self._tell_proven = slow_down, proven
         self._requests = Requests(endpoint, clock.now, pump)
         self._legs: dict[tuple[str, str], Leg] = {}
         self._mortal: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
@@ -396,7 +399,7 @@ class Switchboard:
             self._refused(request, flow, judged.cause)
             self._reply(request, flow, judged.status)
             return None
-        return judged
+        return None if self._slow_down(request, flow) else judged
 
     def _challenge(self, request: Request, flow: Flow, stale: bool) -> None:
         response = self._authenticator.challenge(request, flow, stale=stale)
@@ -427,6 +430,7 @@ class Switchboard:
         if not self._authenticator.count_is_new(credentials):
             self.respond(transaction, self._authenticator.challenge(request, flow, stale=True))
             return None
+        self._tell_proven(request, flow)
         return account
 
     async def _begin(

@@ -71,6 +71,9 @@ class GuardChores:
         self._at_work = True
         self._queue.call(partial(self._work, new, tried, sweep, now))
 
+    def clock_set(self, moved: float) -> None:
+        self._guard.clock_set(moved)
+
     def _work(self, new: Sequence[Block], tried: Sequence[Block], sweep: bool, now: float) -> None:
         try:
             if new:

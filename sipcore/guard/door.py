@@ -1,0 +1,101 @@
+"""Where the guard stands in the way of a request: from messages and flows to the guard's own words.
+
+Never raises: what cannot be read has no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sipcore.authentication import Authenticator
+from sipcore.clock import Clock
+from sipcore.guard.blocks import NUMBER_LIMIT
+from sipcore.guard.failures import Sender
+from sipcore.guard.guard import Guard
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.headers import clean_text
+from sipcore.protocol.message import Request, has_to_tag, parse_message
+from sipcore.registrar import Cause
+
+
+class Door:
+    """``record`` is told of each request that is kept out, for the evidence."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        authenticator: Authenticator,
+        clock: Clock,
+        record: Callable[[Request, Flow, Cause], None] = lambda request, flow, cause: None,
+    ) -> None:
+        self.guard = guard
+        self._authenticator, self._clock, self._record = authenticator, clock, record
+
+    def shuts_out(self, data: bytes, flow: Flow) -> bool:
+        """Whether these bytes come from an address from which nothing is answered."""
+        host = flow.remote[0]
+        block = self.guard.shuts_out(host, self._clock.wall()) if len(self.guard.blocks) else None
+        if block is None:
+            return False
+        now = self._clock.wall()
+        if not data.strip(b"\r\n\0"):
+            return True  # a keep-alive tries nothing
+        request = _read(data) if self.guard.may_read(now) else None
+        if request is None:
+            self.guard.tried(block, "", "", now)
+        else:
+            sender = self._sender(request, flow)
+            self.guard.tried(block, sender.number, sender.user_agent, now)
+            self._record(request, flow, Cause.BLOCKED)
+        return True
+
+    def bars(self, request: Request, flow: Flow) -> bool:
+        """Whether this request must not be answered."""
+        if not len(self.guard.blocks):
+            return False
+        now, sender = self._clock.wall(), self._sender(request, flow)
+        block = self.guard.bars(sender, now)
+        if block is None:
+            return False
+        if has_to_tag(request) and (block.number or block.spared):
+            return False  # of a call of a device that goes on, or of none at all
+        self.guard.tried(block, sender.number, sender.user_agent, now)
+        if self.guard.may_read(now):
+            self._record(request, flow, Cause.BLOCKED)
+        return True
+
+    def delay(self, request: Request, flow: Flow) -> float:
+        """Seconds after which its credentials will be looked at; 0: now."""
+        if not len(self.guard.failures):
+            return 0.0
+        return self.guard.delay(self._sender(request, flow), self._clock.wall())
+
+    def failed(self, request: Request, flow: Flow, cause: Cause) -> None:
+        """Its credentials were refused."""
+        self.guard.failed(self._sender(request, flow), cause.value, self._clock.wall())
+
+    def succeeded(self, request: Request, flow: Flow) -> None:
+        """It showed the right password."""
+        if len(self.guard.failures) or len(self.guard.blocks):
+            self.guard.succeeded(self._sender(request, flow), self._clock.wall())
+
+    def _sender(self, request: Request, flow: Flow) -> Sender:
+        host, port = flow.remote
+        number = call_id = ""
+        try:
+            number = clean_text(request.from_.uri.canonical_user.lower(), NUMBER_LIMIT)
+            call_id = request.call_id
+            source = self._authenticator.source(request, flow)
+        except SipError:
+            source = host
+        if source != host:  # a proxy of ours stands between: all phones behind it have its port
+            host, port = source, 0
+        return Sender(host, number, call_id, port, request.user_agent)
+
+
+def _read(data: bytes) -> Request | None:
+    try:
+        message = parse_message(data)
+    except SipError as error:
+        message = error.message
+    return message if isinstance(message, Request) else None
