@@ -103,7 +103,9 @@ def phone_link(admin, request: HttpRequest, pk: int) -> HttpResponse:
         return page(admin, request, "phone_link.html", extension, title=title, refusal=refusal)
     link, token = provisioning.make_link(extension)
     admin.log_change(request, extension, _("Made a one-time link for Linphone."))
-    url = request.build_absolute_uri(reverse("extensions:phone_link", args=[token]))
+    path = reverse("extensions:phone_link", args=[token])
+    # By WEB_PUBLIC_URL where it is safe: the administrator may be at the end of a tunnel, where no phone is.
+    url = f"{settings.WEB_PUBLIC_URL}{path}" if _has_safe_public_address() else request.build_absolute_uri(path)
     response = page(
         admin, request, "phone_link.html", extension, title=title, link=link, url=url, qr=qr_svg(url),
     )
@@ -142,6 +144,8 @@ def out_of_phones_reach(request: HttpRequest) -> str:
     """Why a phone could not follow a link with the address that this browser uses, and the remedy; else empty. The
     link has the browser's address, because nothing else is known to lead here: WEB_HOST may stand behind a proxy."""
     host = split_domain_port(request.get_host())[0]
+    if _has_safe_public_address():
+        return ""
     if host != "localhost" and not host.endswith(".localhost") and not _is_loopback(host):
         return ""
     own = own_address()
@@ -153,6 +157,10 @@ def out_of_phones_reach(request: HttpRequest) -> str:
         "as WEB_HOST=%(address)s, start the PBX again and open %(url)s. Administrators' passwords then cross that "
         "network unencrypted. Without a QR code, type the account card into the phone."
     ) % {"host": host, "address": example, "url": f"http://{url_host(example)}:{settings.WEB_PORT}/"}
+
+
+def _has_safe_public_address() -> bool:
+    return settings.WEB_PUBLIC_URL.startswith("https://")
 
 
 def _is_loopback(host: str) -> bool:

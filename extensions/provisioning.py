@@ -124,10 +124,11 @@ def is_safe_way(request: HttpRequest) -> bool:
     if not all(is_private_address(hop) for hop in hops):
         return False
     host = split_domain_port(request.get_host())[0]
-    return is_private_address(host) or _resolves_to_private(host)
+    return is_private_address(host) or resolves_to_private(host)
 
 
-def _resolves_to_private(host: str) -> bool:
+def resolves_to_private(host: str) -> bool:
+    """Whether this name leads into a private network, as far as this machine knows."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from extensions import provisioning
 from pbx.client_address import client_address
+from pbx.content_security import sealed
 
 log = logging.getLogger("pbx.provisioning")
 
@@ -46,7 +47,7 @@ def phone_link(request: HttpRequest, token: str) -> HttpResponse:
             "This link has been used or has expired. Ask your administrator for a new QR code."
         ))
     log.info("Provisioning link of extension %s used from %s", link.extension.number, address)
-    return _sealed(HttpResponse(
+    return sealed(HttpResponse(
         provisioning.document(link.extension, credentials), content_type="application/xml; charset=utf-8"
     ))
 
@@ -61,12 +62,4 @@ def is_linphone(request: HttpRequest) -> bool:
 
 
 def _sentence(request: HttpRequest, status: int, text: str) -> HttpResponse:
-    return _sealed(TemplateResponse(request, "provisioning/sentence.html", {"sentence": text}, status=status))
-
-
-def _sealed(response: HttpResponse) -> HttpResponse:
-    """Nothing keeps a copy, nothing tells the next site where it came from, nothing lists it."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Robots-Tag"] = "noindex, nofollow"
-    return response
+    return sealed(TemplateResponse(request, "provisioning/sentence.html", {"sentence": text}, status=status))

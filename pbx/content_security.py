@@ -22,3 +22,12 @@ class ContentSecurityMiddleware:
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
+
+
+def sealed(response: HttpResponse) -> HttpResponse:
+    """For what is behind a secret link: nothing keeps a copy, nothing tells the next site where it came from, nothing
+    lists it."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response

@@ -1,4 +1,4 @@
-"""The admin, its root address, and the provisioning links of extensions."""
+"""The admin, its root address, and the links that phones open."""
 
 from importlib.util import find_spec
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("", include("pbx.diagnosis.urls")),
 ]
 if find_spec("extensions.urls"):
     urlpatterns.append(path("", include("extensions.urls")))

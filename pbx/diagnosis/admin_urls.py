@@ -6,7 +6,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.urls import URLPattern, path
 
-from pbx.diagnosis import pages
+from pbx.diagnosis import pages, probe_admin
 
 
 def admin_urls(site: AdminSite) -> list[URLPattern]:
@@ -19,4 +19,6 @@ def admin_urls(site: AdminSite) -> list[URLPattern]:
         page("front/", pages.front, "front"),
         page("act/", pages.act, "act"),
         page("bundle/", pages.bundle, "bundle"),
+        page("probe/<int:pk>/", probe_admin.probe_new, "probe_new"),
+        page("probe/<int:pk>/state/", probe_admin.probe_state, "probe_state"),
     ]
