@@ -6,3 +6,6 @@ class DiagnosisConfig(AppConfig):
     name = "pbx.diagnosis"
     label = "diagnosis"
     verbose_name = _("Diagnosis")
+
+    def ready(self):
+        from pbx.diagnosis import checks  # noqa: F401  (registers the system check)

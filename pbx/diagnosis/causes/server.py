@@ -1,5 +1,4 @@
-"""What can be wrong with the machine and the processes of the PBX, one pure function for each: evidence in, a verdict or
-None out."""
+"""What can be wrong with the machine and the processes of the PBX, one pure function for each."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def firewall_closed(evidence: ServerEvidence) -> Verdict | None:
     sound = wall.sound is Fate.CLOSED and evidence.own_media
     if wall.udp is Fate.CLOSED:
         what = _("The firewall of this machine lets nothing in on port %(port)d/udp.") % names
-        why = _("What phones send is thrown away before the PBX sees it. Only phones on this machine itself get through.")
+        why = _("What phones send is thrown away before the PBX sees it. Only phones on this machine get through.")
     elif sound:
         what = _("The firewall of this machine lets no sound in: ports %(low)d to %(high)d/udp are closed.") % names
         why = _("Phones register and ring, but their voice is thrown away before the PBX hears it.")

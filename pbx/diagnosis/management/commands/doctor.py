@@ -1,0 +1,97 @@
+"""``manage.py doctor``: what is wrong with the server, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from pbx.diagnosis.doctor import CHANGEABLE, Check, examine, examine_change
+
+MOST = 100
+"""The exit code is the number of problems, at most this."""
+
+
+class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # it tells of them itself
+
+    @property
+    def help(self) -> str:  # a property, because a lazy text is none to argparse
+        return _("Checks the whole server, registers and calls itself as a phone, and says what to do. The exit code "
+                 "is the number of problems.")
+
+    def add_arguments(self, parser):
+        parser.add_argument("--json", action="store_true", help=_("for programs: one JSON object"))
+        parser.add_argument("--language", choices=[code for code, _name in settings.LANGUAGES],
+                            help=_("the language of the texts"))
+        parser.add_argument("--if", action="append", default=[], dest="changes", metavar="NAME=VALUE",
+                            help=_("what would happen to the phones with this setting: SIP_REALM, SIP_DOMAIN or "
+                                   "SIP_ALIASES; nothing is changed"))
+
+    def handle(self, *args, changes: list[str], language: str | None, **options):
+        language = language or settings.LANGUAGE_CODE
+        with translation.override(language):
+            values = dict(self._change(text) for text in changes)
+            checks: Iterable[Check] = examine_change(values) if values else examine()
+            try:
+                problems = self._as_json(checks, language) if options["json"] else self._as_text(checks, bool(values))
+            except Error as error:
+                raise CommandError(
+                    _("The database does not answer (%(kind)s).") % {"kind": type(error).__name__}
+                ) from None
+        if problems:
+            raise SystemExit(min(problems, MOST))
+
+    def _change(self, text: str) -> tuple[str, str]:
+        name, equals, value = text.partition("=")
+        if name not in CHANGEABLE or not equals or not value.strip():
+            raise CommandError(
+                _("--if takes one of %(names)s with its value, for example --if SIP_DOMAIN=pbx.example.com.")
+                % {"names": ", ".join(CHANGEABLE)}
+            )
+        return name, value.strip()
+
+    def _as_json(self, checks: Iterable[Check], language: str) -> int:
+        found = list(checks)
+        verdicts = [verdict.as_json() for check in found for verdict in check.verdicts]
+        self.stdout.write(json.dumps({
+            "language": language,
+            "checks": [
+                {"name": check.name, "ok": check.ok, "verdicts": [verdict.as_json() for verdict in check.verdicts],
+                 "notes": list(check.notes)}
+                for check in found
+            ],
+            "verdicts": verdicts,
+        }, ensure_ascii=False, indent=2))
+        return len(verdicts)
+
+    def _as_text(self, checks: Iterable[Check], change: bool) -> int:
+        problems = 0
+        for check in checks:
+            problems += len(check.verdicts)
+            mark = self.style.SUCCESS(_("OK")) if check.ok else self.style.ERROR(_("PROBLEM"))
+            self._say(f"{mark}  {check.title}")
+            for note in check.notes:
+                self._say(f"    {note}")
+            for verdict in check.verdicts:
+                self._say(f"    {verdict.what} [{verdict.code}]")
+                self._say(f"    {verdict.why}")
+                self._say("    " + _("What to do: %(text)s") % {"text": verdict.do})
+                for line in verdict.evidence:
+                    self._say(f"      - {line}")
+            self.stdout.flush()
+        if problems:
+            self._say(ngettext("%(count)d problem.", "%(count)d problems.", problems) % {"count": problems})
+        else:
+            self._say(_("The phones would notice nothing.") if change else _("No problem found."))
+        return problems
+
+    def _say(self, text: str) -> None:
+        """No control code from a name or a path reaches the terminal, but for our own colours."""
+        self.stdout.write("".join(c if c.isprintable() or c == "\x1b" else "?" for c in text))
