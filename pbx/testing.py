@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import unittest
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.signals import request_finished
-from django.test.runner import DiscoverRunner
+from django.test.runner import DiscoverRunner, ParallelTestSuite
 from django.test.utils import override_settings
 from django.utils import translation
 
+LANES = 3
+"""Processes that share the tests: most of these wait for phones and routers, so there may be more than processors."""
+
 
 class PbxTestRunner(DiscoverRunner):
-    """``--postgres`` runs the same suite on a temporary PostgreSQL of its own."""
+    """``--postgres`` runs the same suite on a temporary PostgreSQL of its own; ``--parallel 1`` in one process."""
 
-    def __init__(self, postgres: bool = False, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, postgres: bool = False, parallel: int = 0, **kwargs):
+        alone = multiprocessing.get_start_method() != "fork" or kwargs.get("pdb") or kwargs.get("debug_mode")
+        super().__init__(parallel=1 if alone else parallel or LANES, **kwargs)
         self.postgres = postgres
 
     @classmethod
@@ -53,6 +60,33 @@ class PbxTestRunner(DiscoverRunner):
         print_skipped(result)
         print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
         return super().suite_result(suite, result, **kwargs)
+
+
+class Lanes(ParallelTestSuite):
+    """The parts of the suite, given to the processes by their numbers: these were forked, so they have them already,
+    and not every test can be pickled."""
+
+    def __init__(self, subsuites, *args, **kwargs):
+        Part.known = [Part(number, tests) for number, tests in enumerate(subsuites)]
+        super().__init__(Part.known, *args, **kwargs)
+
+
+class Part(unittest.TestSuite):
+    known: ClassVar[list[Part]] = []
+
+    def __init__(self, number: int, tests: Iterable[unittest.TestCase]):
+        super().__init__(tests)
+        self.number = number
+
+    def __reduce__(self):
+        return part_of, (self.number,)
+
+
+def part_of(number: int) -> Part:
+    return Part.known[number]
+
+
+PbxTestRunner.parallel_test_suite = Lanes
 
 
 def forget_language(**_signal: object) -> None:

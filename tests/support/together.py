@@ -9,7 +9,6 @@ tests, not as long as their sum."""
 from __future__ import annotations
 
 import threading
-import unittest
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import ClassVar
@@ -23,14 +22,14 @@ class TogetherCase(PbxCase):
     at_once: ClassVar[int] = 5
     selected: ClassVar[list[TogetherCase]]
     _lock: ClassVar[threading.Lock]
-    _played: ClassVar[dict[str, Future[None]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.selected, cls._lock, cls._played = [], threading.Lock(), {}
+        cls.selected, cls._lock = [], threading.Lock()
 
     def __init__(self, methodName: str = "runTest") -> None:
         super().__init__(methodName)
+        self._played: Future[None] | None = None
         if methodName.startswith("test"):
             type(self).selected.append(self)
 
@@ -41,17 +40,13 @@ class TogetherCase(PbxCase):
         players = ThreadPoolExecutor(cls.at_once, thread_name_prefix=cls.__name__)
         cls.addClassCleanup(players.shutdown)
         for test in cls.selected:
-            cls._played[test._testMethodName] = players.submit(test._play, getattr(test, test._testMethodName))
+            scenario = getattr(test, test._testMethodName)
+            test._played = players.submit(test._play, scenario)
+            setattr(test, test._testMethodName, test._played.result)
 
     @classmethod
     def prepare(cls) -> None:
         """What all tests of the class need, once the server runs."""
-
-    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        # By name: with ``--parallel`` the tests that are run are copies of those that were selected.
-        name = self._testMethodName
-        setattr(self, name, lambda: self._played[name].result())
-        return super().run(result)
 
     def _play(self, scenario) -> None:
         with ExitStack() as self.at_end:
