@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sipcore.authentication import Authenticator, Challenge
 from sipcore.calls.leg import ALLOW
 from sipcore.clock import Clock
+from sipcore.evidence.recorder import Recorder
 from sipcore.guard.door import Door
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
@@ -53,6 +54,9 @@ CALL_METHODS = (
     "PUBLISH",
 )
 KNOWN_SOURCES = 100_000
+
+PROVEN = frozenset((Cause.TOO_MANY_DEVICES, Cause.EXPIRES_TOO_SHORT, Cause.MALFORMED))
+"""What the store refuses only after the password was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Core:
         self.draining = False
         self._pending: OrderedDict[int, Job] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
+        self.recorder = Recorder(clock, self._known, self.authenticator.source)
         self._ping_number = 0
         self._methods: dict[str, Callable[[Request, Flow, float], None]] = {
             "REGISTER": self._on_register,
@@ -116,10 +121,12 @@ class Core:
             return
         now = self._clock.now()
         self.keepalive.heard(flow.remote, now)
+        self.recorder.received(data, flow)
         self._guarded(flow, now, lambda: self.endpoint.receive_datagram(data, flow, now))
 
     def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
         """Take what could be read of a message after which its stream cannot be read on."""
+        self.recorder.received(data, flow)
         if self.door is not None and self.door.shuts_out(data, flow):
             return
         self._guarded(flow, self._clock.now(), lambda: self.endpoint.receive_broken(data, error, flow))
@@ -138,9 +145,7 @@ class Core:
 
     def wrong_transport(self, flow: Flow) -> None:
         """A phone that is set to TLS has come to the port of plain TCP."""
-        if self.may_say(flow):
-            cause = Cause.WRONG_TRANSPORT.value
-            self._log.info(f"Registration refused: number= source={flow.remote[0]} cause={cause}")
+        self.say_refused(None, flow, Cause.WRONG_TRANSPORT)
 
     def _guarded(self, flow: Flow, now: float, take: Callable[[], None]) -> None:
         try:
@@ -156,7 +161,9 @@ class Core:
         match event:
             case events.RequestReceived(request, flow):
                 self._on_request(request, flow, now)
-            case events.Retransmission(flow, method):
+            case events.Retransmission(flow, method, request, answered):
+                if answered and method == "REGISTER":
+                    self.recorder.repeated(request, flow)
                 if self.may_say(flow):
                     self._log.info(f"Received message from {place(flow)}: {method} again")
             case events.ResponseReceived() | events.TransactionTimeout() | events.TransportFailed():
@@ -169,7 +176,8 @@ class Core:
                     self.calls.take(event)
             case events.StrayResponse(response, flow):
                 self._on_response(response, flow, now)
-            case events.Malformed(flow, error):
+            case events.Malformed(flow, error, data, broken):
+                self.recorder.malformed(broken, flow, error, data)
                 if self.may_say(flow):
                     self._log.info(f"Received message from {place(flow)}: not understood ({error.reason})")
             case events.KeepAlive(flow):
@@ -180,6 +188,10 @@ class Core:
             return
         if self.may_say(flow):
             self._log.info(f"Received message from {place(flow)}: {summary(request)}")
+        if self.recorder.watched:
+            self.recorder.about(request)
+        if request.body:
+            self.recorder.overlong(request, flow)
         try:
             handler = self._methods.get(request.method)
             if handler is None:
@@ -187,6 +199,8 @@ class Core:
             else:
                 handler(request, flow, now)
         except SipError as error:
+            if request.method == "REGISTER":
+                self.recorder.refused(request, flow, Cause.MALFORMED, fault=error.reason)
             if request.method != "ACK" and error.status:
                 self._answer(request, flow, error.status, error.reason)
 
@@ -213,6 +227,7 @@ class Core:
             return
         unsupported = sorted(request.require - frozenset(SUPPORTED))
         if unsupported:
+            self.recorder.refused(request, flow, Cause.MALFORMED, fault="Unsupported Extension Required")
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
             return
         judged = self.authenticator.judge(request, flow)
@@ -224,6 +239,7 @@ class Core:
             return
         if self.slow_down(request, flow):
             return
+        self.recorder.authenticated(request)
         asked = read_registration(request, judged, flow)
         store = self.store
         if store is None or self.draining:
@@ -278,16 +294,18 @@ class Core:
                     for binding, before in decision.moved:
                         self.calls.moved(binding, before)
                     self.calls.registered(job.asked.number, decision.current)
+                self.recorder.accepted(request, decision.periods)
                 interval = self.settings.keepalive_interval
                 response = registered(request, decision.current, self._clock.wall(), interval)
                 self.endpoint.respond(job.transaction, response, now)
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
-                self.say_refused(request, flow, cause)
+                self.say_refused(request, flow, cause, proven=cause in PROVEN)
                 # Nothing is kept for who has not shown the password; a repetition is decided the same way again.
                 self.endpoint.abandon(job.transaction)
                 self._answer(request, flow, status, headers=headers)
             case Stale():
+                self.recorder.challenged(request, flow, stale=True)
                 response = self.authenticator.challenge(request, flow, stale=True)
                 self.endpoint.respond(job.transaction, response, now)
 
@@ -317,7 +335,10 @@ class Core:
     def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
         """All that waits to be sent, in order; nothing is left afterwards."""
         pings, self._outbox = self._outbox, []
-        return self.endpoint.datagrams_to_send() + pings
+        waiting = self.endpoint.datagrams_to_send()
+        for data, flow in waiting:
+            self.recorder.sent(data, flow)
+        return waiting + pings
 
     # Time
 
@@ -394,17 +415,20 @@ class Core:
         if self.door is not None:
             self.door.succeeded(request, flow)
 
-    def say_refused(self, request: Request, flow: Flow, cause: Cause) -> None:
-        """One line in a fixed form, which deploy/fail2ban reads; and the guard counts it."""
-        if self.door is not None:
+    def say_refused(self, request: Request | None, flow: Flow, cause: Cause, *, proven: bool = False) -> None:
+        """It is evidence, the guard counts it, and it is one line in a fixed form, which deploy/fail2ban reads.
+        ``request`` None: it came as no message of SIP; ``proven``: whoever sent it knew the password."""
+        self.recorder.refused(request, flow, cause, proven=proven)
+        if self.door is not None and request is not None:
             self.door.failed(request, flow, cause)
         if self.may_say(flow):
-            user = request.from_.uri.user or ""
-            what = "Registration" if request.method == "REGISTER" else request.method
-            source = self.authenticator.source(request, flow)
+            user = (request.from_.uri.user or "") if request is not None else ""
+            what = "Registration" if request is None or request.method == "REGISTER" else request.method
+            source = self.authenticator.source(request, flow) if request is not None else flow.remote[0]
             self._log.info(f"{what} refused: number={user} source={source} cause={cause.value}")
 
     def _challenge(self, request: Request, flow: Flow, stale: bool = False) -> None:
+        self.recorder.challenged(request, flow, stale)
         if self.may_say(flow):
             again = " (the nonce was used up or too old)" if stale else ""
             self._log.info(f"Sending 401 challenge to {place(flow)}{again}")

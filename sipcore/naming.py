@@ -7,9 +7,9 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request
 
 
-def place(flow: Flow) -> str:
-    """``host:port`` of the other end, IPv6 in brackets."""
-    host, port = flow.remote
+def place(flow: Flow, *, ours: bool = False) -> str:
+    """``host:port`` of the other end, or of our own; IPv6 in brackets."""
+    host, port = flow.local if ours else flow.remote
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from sipcore.evidence.facts import Period
+from sipcore.online import periods_over
 from sipcore.ports import Account, Binding, BindingId
 from sipcore.protocol.digest import Credentials
 from sipcore.protocol.flow import Flow
@@ -99,6 +101,8 @@ class Accepted:
     removed: list[BindingId]
     moved: list[tuple[Binding, tuple[str, int]]] = field(default_factory=list)
     """Devices that are somewhere else now, with the address they had: their calls follow them."""
+    periods: list[Period] = field(default_factory=list)
+    """Times of being online, or silent, that are over and would be forgotten with this answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,10 @@ def register(
         for gone in dead[:surplus]:
             changed[gone.key] = _ended(gone, asked, now)
             del current[gone.key]
-    return Accepted(_listed(current.values()), list(changed.values()), _forgettable(bindings, changed, current), moves)
+    forgettable = _forgettable(bindings, changed, current)
+    told = [b for b in bindings if b.key in changed or b.id in forgettable]
+    periods = [period for b in told for period in periods_over(b, now)]
+    return Accepted(_listed(current.values()), list(changed.values()), forgettable, moves, periods)
 
 
 def _remove_all(asked: Registration, living: dict[str, Binding], now: float) -> Decision:

@@ -30,6 +30,7 @@ from .transaction import Event as TableEvent
 
 MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
 
+_ANSWERED = (State.ACCEPTED, State.COMPLETED, State.CONFIRMED)
 _NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
 
 
@@ -144,11 +145,12 @@ class Endpoint:
         answer = self._answers.get(key)
         if answer is not None:
             self._outbox.append((answer, flow))
-            self._events.append(Retransmission(flow, request.method))
+            self._events.append(Retransmission(flow, request.method, request, True))
             return True
         transaction = self._servers.get(key)
         if transaction is None:
             return False
+        answered = transaction.state in _ANSWERED
         if request.method != "ACK":
             transaction.flow = flow  # a NAT may have given the repetition another port
             self._run(transaction, transaction.fire("request"), now)
@@ -156,7 +158,7 @@ class Endpoint:
             return False
         else:
             self._run(transaction, actions, now)
-        self._events.append(Retransmission(flow, request.method))
+        self._events.append(Retransmission(flow, request.method, request, answered))
         return True
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
@@ -211,11 +213,12 @@ class Endpoint:
         if event.request.method == "ACK" or (key not in self._answers and key not in self._servers):
             return False
         answer = self._answers.get(key)
+        answered = answer is not None or self._servers[key].state in _ANSWERED
         if answer is None and "resend" in self._servers[key].fire("request"):
             answer = self._servers[key].sent
         if answer is not None:
             self._outbox.append((answer, event.flow))
-        self._events.appendleft(Retransmission(event.flow, event.request.method))
+        self._events.appendleft(Retransmission(event.flow, event.request.method, event.request, answered))
         return True
 
     def reply_statelessly(self, request: Request, response: Response, flow: Flow) -> None:

@@ -22,6 +22,8 @@ class Retransmission:
 
     flow: Flow
     method: str
+    request: Request
+    answered: bool  # finally: our answer was sent before, and went out again
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,97 @@
+"""The 401s whose answer is still to come: what does not come is evidence too.
+
+A 401 is made without memory, so a REGISTER that comes again for want of one looks like a new one: here it is known by
+its transaction. Silence for some seconds, with or without another try that shows no password, is
+``challenge_unanswered``; the same message again and again is ``reply_lost``: what we send does not arrive."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sipcore.protocol.flow import Flow
+
+PATIENCE = 8.0
+"""Seconds for a phone to answer a challenge."""
+
+LOST_SECONDS = 40.0
+"""How long repetitions of one message belong together: a phone gives up after 32 (RFC 3261 17.1.2.2)."""
+
+LOST = 2
+"""Repetitions of an answered request that mean that the answers do not arrive: one may be a doubled packet."""
+
+Key = tuple[str, str]  # Call-ID and number
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """``transaction``: by what the endpoint knows the request. ``other_realm``: it came with credentials for a realm
+    that is not ours. Times in seconds, monotonic."""
+
+    flow: Flow
+    transaction: str
+    data: bytes
+    until: float
+    other_realm: bool
+    tries: int = 1
+    repeats: int = 0
+
+
+class Challenges:
+    """Those of known sources and those of strangers, bounded apart."""
+
+    def __init__(self, most_known: int = 10_000, most_strangers: int = 2_000) -> None:
+        self._most = {True: most_known, False: most_strangers}
+        self._open: dict[bool, OrderedDict[Key, Open]] = {True: OrderedDict(), False: OrderedDict()}
+        self._lost: OrderedDict[Key, Open] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open[True]) + len(self._open[False])
+
+    def sent(
+        self, key: Key, flow: Flow, transaction: str, data: bytes, *, other_realm: bool, known: bool, now: float
+    ) -> Open | None:
+        """A 401 goes out. Returns what is now known to be lost: the same request has come too often again."""
+        one = self._lost.get(key)
+        if one is not None and one.transaction == transaction and one.until > now:
+            one.repeats += 1
+            return one
+        group = self._open[known]
+        one = group.get(key) or self._open[not known].get(key)
+        if one is None:
+            group[key] = Open(flow, transaction, data, now + PATIENCE, other_realm)
+            if len(group) > self._most[known]:
+                group.popitem(last=False)
+            return None
+        if one.transaction == transaction:
+            one.repeats += 1
+            if one.repeats >= LOST:
+                self.answered(key)
+                one.until = now + LOST_SECONDS
+                self._lost[key] = one
+                if len(self._lost) > self._most[False]:
+                    self._lost.popitem(last=False)
+                return one
+            return None
+        # Another try without a password that fits: the time runs on from the first one.
+        one.flow, one.transaction, one.data, one.repeats = flow, transaction, data, 0
+        one.tries += 1
+        one.other_realm = one.other_realm or other_realm
+        return None
+
+    def answered(self, key: Key) -> None:
+        """Credentials for our realm came: good or bad, this challenge was answered."""
+        if self._open[True].pop(key, None) is None:
+            self._open[False].pop(key, None)
+        if self._lost:
+            self._lost.pop(key, None)
+
+    def overdue(self, now: float) -> list[Open]:
+        """Those that were never answered; they are forgotten with this."""
+        late: list[Open] = []
+        for group in self._open.values():
+            while group and next(iter(group.values())).until <= now:
+                late.append(group.popitem(last=False)[1])
+        while self._lost and next(iter(self._lost.values())).until <= now:
+            self._lost.popitem(last=False)
+        return late

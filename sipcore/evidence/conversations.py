@@ -1,0 +1,119 @@
+"""The messages of the last minutes, in memory: raw, by Call-ID. What they cost is paid by every message, so nothing
+is read here but the Call-ID; understanding and scrubbing wait until something has failed."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import NamedTuple
+
+from sipcore.protocol.flow import Flow
+
+KEPT_OF_ONE = 8192
+"""Bytes kept of one message."""
+
+MOST_MESSAGES, MOST_BYTES = 128, 256 * 1024
+"""Of one conversation. What goes first is its middle: how it began explains how it ends."""
+
+BEGINNING = 16
+"""Messages that are kept from the beginning of a conversation."""
+
+# RFC 3261 20.8 and 7.3.1 (compact form). Only for who does not write it as everybody does.
+_CALL_ID = re.compile(rb"[\r\n](?:call-id|i)[ \t]*+:[ \t]*+([^\r\n]*+)", re.IGNORECASE)
+
+
+class Entry(NamedTuple):
+    """One message as it was on the wire, cut to ``KEPT_OF_ONE``. ``at`` in seconds since 1970."""
+
+    at: float
+    sent: bool
+    flow: Flow
+    data: bytes
+    size: int
+
+
+class Conversation:
+    """All messages of one Call-ID. ``number``: whose leg of a call it is, empty for anything else. ``told``: how many
+    of the entries a watching administrator has been given."""
+
+    __slots__ = ("bytes", "call_id", "entries", "last", "number", "pool", "told")
+
+    def __init__(self, call_id: bytes) -> None:
+        self.call_id = call_id
+        self.entries: list[Entry] = []
+        self.bytes = 0
+        self.last = 0.0
+        self.number = ""
+        self.told = 0
+        self.pool: Pool | None = None
+
+    def trim(self) -> None:
+        """Drop half of the middle."""
+        entries = self.entries
+        first = min(BEGINNING, len(entries) // 4)
+        end = first + (len(entries) - first) // 2
+        self.bytes -= sum(len(entry.data) for entry in entries[first:end])
+        del entries[first:end]
+        self.told = first + max(0, self.told - end) if self.told > first else self.told
+
+
+class Pool:
+    """Conversations within bounds of their own; the one that was silent for longest goes first."""
+
+    def __init__(self, most_bytes: int, most: int, seconds: float) -> None:
+        self.most_bytes, self.most, self.seconds = most_bytes, most, seconds
+        self.bytes = 0
+        self.by_id: OrderedDict[bytes, Conversation] = OrderedDict()
+
+    def put(self, conversation: Conversation) -> None:
+        before = conversation.pool
+        if before is not None:
+            del before.by_id[conversation.call_id]
+            before.bytes -= conversation.bytes
+        conversation.pool = self
+        self.by_id[conversation.call_id] = conversation
+        self.bytes += conversation.bytes
+        if self.bytes > self.most_bytes or len(self.by_id) > self.most:
+            self._make_room()
+
+    def add(self, conversation: Conversation, entry: Entry) -> None:
+        size = len(entry.data)
+        conversation.entries.append(entry)
+        conversation.bytes += size
+        conversation.last = entry.at
+        self.bytes += size
+        self.by_id.move_to_end(conversation.call_id)
+        if len(conversation.entries) > MOST_MESSAGES or conversation.bytes > MOST_BYTES:
+            before = conversation.bytes
+            conversation.trim()
+            self.bytes -= before - conversation.bytes
+        if self.bytes > self.most_bytes:
+            self._make_room()
+
+    def age(self, now: float) -> None:
+        """Drop what has been silent for longer than this pool remembers. ``now`` in seconds since 1970."""
+        before = now - self.seconds
+        while self.by_id and next(iter(self.by_id.values())).last < before:
+            self._drop_first()
+
+    def _make_room(self) -> None:
+        while (self.bytes > self.most_bytes or len(self.by_id) > self.most) and self.by_id:
+            self._drop_first()
+
+    def _drop_first(self) -> None:
+        _, conversation = self.by_id.popitem(last=False)
+        self.bytes -= conversation.bytes
+        conversation.pool = None
+
+
+def call_id_of(data: bytes, host: str) -> bytes:
+    """The Call-ID of a raw message; one without shares a place with all others of ``host`` that have none."""
+    start = data.find(b"\r\nCall-ID:")
+    if start >= 0:
+        start += 10
+        end = data.find(b"\r", start)
+        return (data[start:end] if end >= 0 else data[start : start + 256]).strip()
+    found = _CALL_ID.search(data, 0, KEPT_OF_ONE)
+    if found is not None and (name := found.group(1).strip()):
+        return name
+    return b" " + host.encode("ascii", "replace")  # begins with a blank, which no Call-ID does

@@ -1,0 +1,328 @@
+"""The recorder: sees every message, understands none until something fails.
+
+:meth:`Recorder.received` and :meth:`Recorder.sent` are called for each message and must stay at a microsecond or two;
+all else is called for what is worth a thought. Nothing waits here for the store: :meth:`Recorder.take` hands over what
+has come together since, at most a bounded lot of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Container, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sipcore.clock import Clock
+from sipcore.evidence.asked import number_of, read_request
+from sipcore.evidence.challenges import LOST, Challenges
+from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of
+from sipcore.evidence.facts import CallTrace, Period, WireMessage
+from sipcore.evidence.failures import Failures
+from sipcore.evidence.gathered import Gathered, RawTrace, RawWatched
+from sipcore.naming import place
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import Request
+
+MEGABYTE = 1024 * 1024
+
+SMALLEST = 24
+"""Bytes below which a packet is a keep-alive and no message."""
+
+NONCE_LOOP = 5
+"""Stale nonces in a row that are no coincidence."""
+
+REMEMBERED = 4_000
+"""Repetitions, and nonces found stale, that are counted at once."""
+
+MOST_PERIODS, MOST_TRACES, MOST_WATCHED = 5_000, 100, 500
+"""That wait for the store; what comes then is lost."""
+
+TAMPERED = 64
+"""Bytes of a body that a router may have added or taken by writing its own address into it without correcting the
+Content-Length. More are missing for another reason."""
+
+
+@dataclass(slots=True, eq=False)
+class StaleNonces:
+    """In a row, of one Call-ID. ``sources``: the last different addresses they came from."""
+
+    count: int = 0
+    sources: list[str] = field(default_factory=list)
+
+
+class Recorder:
+    """``known``: addresses from which a phone was registered once; their messages are kept apart from those of
+    strangers, whatever these send. ``source``: the address of the phone that sent a request, also behind a proxy."""
+
+    def __init__(self, clock: Clock, known: Container[str], source: Callable[[Request, Flow], str]) -> None:
+        self._clock, self._known, self._source = clock, known, source
+        self._phones = Pool(24 * MEGABYTE, 30_000, 300.0)
+        self._strangers = Pool(4 * MEGABYTE, 5_000, 120.0)
+        self._settled = Pool(6 * MEGABYTE, 20_000, 120.0)  # what went well goes first, and alone
+        self._calls = Pool(32 * MEGABYTE, 10_000, 6 * 3600.0)
+        self._by_id = (self._phones.by_id, self._settled.by_id, self._calls.by_id, self._strangers.by_id)
+        self._current: Conversation | None = None
+        self._data = b""
+        self._challenges = Challenges()
+        self._failures = Failures()
+        self._repeats: OrderedDict[str, int] = OrderedDict()
+        self._stale: OrderedDict[str, StaleNonces] = OrderedDict()
+        self._periods: deque[Period] = deque(maxlen=MOST_PERIODS)
+        self._traces: OrderedDict[str, CallTrace | RawTrace] = OrderedDict()
+        self._watching: dict[bytes, tuple[str, Conversation]] = {}
+        self.watched: frozenset[str] = frozenset()
+
+    # Every message
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """One message came, or one packet that is none."""
+        self._data = data
+        if len(data) < SMALLEST:
+            self._current = None
+            return
+        host = flow.remote[0]
+        conversation = self._found(call_id := call_id_of(data, host))
+        if conversation is None:
+            if data.startswith(b"SIP/2.0 "):
+                self._current = None  # to a ping of ours, or to nothing
+                return
+            conversation = Conversation(call_id)
+            (self._phones if host in self._known else self._strangers).put(conversation)
+        self._current = conversation
+        self._add(conversation, False, data, flow)
+
+    def sent(self, data: bytes, flow: Flow) -> None:
+        """One message goes out. A request of ours is kept when its Call-ID is known (see :meth:`link`)."""
+        if len(data) < SMALLEST:
+            return
+        conversation = self._found(call_id_of(data, flow.remote[0]))
+        if conversation is not None:
+            self._add(conversation, True, data, flow)
+
+    # What came of it
+
+    def challenged(self, request: Request, flow: Flow, stale: bool) -> None:
+        """A REGISTER is answered with 401. The first one is step one of two and no failure."""
+        if stale:
+            self._nonce_was_stale(request, flow)
+            return
+        now = self._clock.now()
+        lost = self._challenges.sent(
+            _key(request), flow, request.transaction_key, self._data[:KEPT_OF_ONE],
+            other_realm=request.get("Authorization") is not None or request.get("Proxy-Authorization") is not None,
+            known=flow.remote[0] in self._known, now=now,
+        )  # fmt: skip
+        if lost is not None:
+            first = lost.repeats == LOST
+            self._fail(request, flow, "reply_lost", count=int(first), repeats=LOST if first else 1)
+
+    def authenticated(self, request: Request) -> None:
+        """A REGISTER has shown credentials for our realm, good or bad."""
+        self._challenges.answered(_key(request))
+
+    def refused(
+        self, request: Request | None, flow: Flow, cause: Enum | str, *, proven: bool = False, fault: str = ""
+    ) -> None:
+        """It failed. ``cause``: a code of the diagnosis; ``proven``: it did know the password; ``fault``: what is
+        wrong with the message, a fixed English phrase. ``request`` None: it was not read."""
+        code = str(cause.value) if isinstance(cause, Enum) else cause
+        again = False
+        if request is not None:
+            if request.method == "REGISTER":
+                self.authenticated(request)
+            again = self._repetition(request.transaction_key, -1) > 0
+        self._fail(
+            request, flow, code, count=0 if again else 1, repeats=1 if again else 0, proven=proven, fault=fault
+        )
+
+    def malformed(self, request: Request | None, flow: Flow, error: SipError, data: bytes) -> None:
+        """It could not be understood; ``request``: what could be read of it."""
+        wanted = (request.get("Content-Length") or "").strip() if request is not None else ""
+        missing = int(wanted) - len(_body(data)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 7 else 0
+        tampered = error.reason == "Bad Content-Length" and 0 < missing <= TAMPERED and bool(_body(data))
+        self._fail(
+            request, flow, "alg_tampering" if tampered else "malformed",
+            fault=error.reason, data=data, conversation=self._current,
+        )  # fmt: skip
+
+    def overlong(self, request: Request, flow: Flow) -> None:
+        """More came than its Content-Length says: look whether it is as if a router had put its address in."""
+        surplus = len(_body(self._data)) - len(request.body)
+        if 0 < surplus <= TAMPERED:
+            self._fail(request, flow, "alg_tampering", fault="Body Longer Than Content-Length", data=self._data)
+
+    def repeated(self, request: Request, flow: Flow) -> None:
+        """The same REGISTER again after we had answered it: the answer may not have arrived."""
+        count = self._repetition(request.transaction_key, 0)
+        if count >= LOST:
+            self._fail(request, flow, "reply_lost", count=int(count == LOST), repeats=LOST if count == LOST else 1)
+
+    def accepted(self, request: Request, periods: Iterable[Period]) -> None:
+        """200: nothing is written but the ``periods`` that are over with it."""
+        call_id = request.get("Call-ID") or ""
+        if self._stale:
+            self._stale.pop(call_id, None)
+        conversation = self._found(_bytes(call_id))
+        if conversation is not None and conversation.pool is not self._settled:
+            self._settled.put(conversation)
+        self._periods.extend(periods)
+
+    def period_over(self, period: Period) -> None:
+        """A time of being online or silent has ended. From any thread."""
+        self._periods.append(period)
+
+    # Calls
+
+    def link(self, call_id: str, number: str) -> None:
+        """This Call-ID is the leg of ``number`` in a call: all its messages are kept until :meth:`release`. To be
+        called before the first request of a leg of ours is sent."""
+        conversation = self._found(key := _bytes(call_id))
+        if conversation is None:
+            conversation = Conversation(key)
+            conversation.last = self._clock.wall()
+        conversation.number = number
+        if conversation.pool is not self._calls:
+            self._calls.put(conversation)
+        self._watch(number, conversation)
+
+    def release(self, call_ids: Iterable[str]) -> None:
+        """The call is over and nobody will ask for its messages again."""
+        for call_id in call_ids:
+            conversation = self._calls.by_id.get(_bytes(call_id))
+            if conversation is not None:
+                self._settled.put(conversation)
+
+    def messages_of(self, call_ids: Collection[str]) -> list[WireMessage]:
+        """All that is kept of these, in the order of time, scrubbed now: 50 to 100 us a message. For a failed call
+        prefer :meth:`trace_calls`, which leaves that to the store's thread."""
+        return list(self._raw("", call_ids).trace().messages)
+
+    def trace(self, uniqueid: str, messages: Iterable[WireMessage]) -> None:
+        """Write these down for a call. The last one told for a ``uniqueid`` counts."""
+        self._keep_trace(uniqueid, CallTrace(uniqueid, tuple(messages)))
+
+    def trace_calls(self, uniqueid: str, call_ids: Collection[str]) -> None:
+        """Write down for a call what has been said under these Call-IDs until now."""
+        self._keep_trace(uniqueid, self._raw(uniqueid, call_ids))
+
+    # A phone that is being watched
+
+    def about(self, request: Request) -> None:
+        """A request came while some number is watched: is it of one of those?"""
+        if self._current is not None:
+            self._watch(number_of(request), self._current)
+
+    def watch(self, numbers: frozenset[str]) -> None:
+        """The numbers that are watched from now on, in lower case."""
+        self.watched = numbers
+        self._watching = {key: one for key, one in self._watching.items() if one[0] in numbers}
+
+    # Time
+
+    def take(self) -> Gathered:
+        """Once a second: what has failed or ended since. What is taken is the store's to write."""
+        now, wall = self._clock.now(), self._clock.wall()
+        for late in self._challenges.overdue(now):
+            request = read_request(late.data)
+            cause = "wrong_realm" if late.other_realm else "challenge_unanswered"
+            self._fail(request, late.flow, cause, count=late.tries, repeats=late.repeats)
+        for pool in (self._phones, self._strangers, self._settled, self._calls):
+            pool.age(wall)
+        periods, traces = list(self._periods), list(self._traces.values())
+        self._periods.clear()
+        self._traces.clear()
+        return Gathered(self._failures.take(), periods, traces, self._take_watched(wall))
+
+    # Inside
+
+    def _found(self, call_id: bytes) -> Conversation | None:
+        phones, settled, calls, strangers = self._by_id
+        return phones.get(call_id) or settled.get(call_id) or calls.get(call_id) or strangers.get(call_id)
+
+    def _add(self, conversation: Conversation, sent: bool, data: bytes, flow: Flow) -> None:
+        size = len(data)
+        if size > KEPT_OF_ONE:
+            data = data[:KEPT_OF_ONE]
+        pool = conversation.pool
+        if pool is not None:
+            pool.add(conversation, Entry(self._clock.wall(), sent, flow, data, size))
+
+    def _fail(
+        self, request: Request | None, flow: Flow, cause: str, *, count: int = 1, repeats: int = 0,
+        proven: bool = False, sources: tuple[str, ...] = (), data: bytes = b"", fault: str = "",
+        conversation: Conversation | None = None,
+    ) -> None:  # fmt: skip
+        if conversation is None and request is not None:
+            conversation = self._found(_bytes(request.get("Call-ID") or ""))
+        source = flow.remote[0]
+        if request is not None:
+            with suppress(SipError):
+                source = self._source(request, flow)
+        self._failures.add(
+            request, flow, source, cause, self._clock.wall(), conversation, known=flow.remote[0] in self._known,
+            count=count, repeats=repeats, proven=proven, sources=sources, data=data, fault=fault,
+        )  # fmt: skip
+
+    def _repetition(self, transaction: str, before_the_first: int) -> int:
+        """How often this transaction has been seen, this time included."""
+        before = self._repeats.get(transaction, before_the_first)
+        self._repeats[transaction] = before + 1
+        if len(self._repeats) > REMEMBERED:
+            self._repeats.popitem(last=False)
+        return before + 1
+
+    def _nonce_was_stale(self, request: Request, flow: Flow) -> None:
+        self.authenticated(request)
+        call_id = request.get("Call-ID") or ""
+        loop = self._stale.get(call_id)
+        if loop is None:
+            loop = self._stale[call_id] = StaleNonces()
+            if len(self._stale) > REMEMBERED:
+                self._stale.popitem(last=False)
+        loop.count += 1
+        source = place(flow)
+        if source not in loop.sources:
+            loop.sources = [*loop.sources[-7:], source]
+        if loop.count >= NONCE_LOOP:
+            first = loop.count == NONCE_LOOP
+            self._fail(
+                request, flow, "nonce_loop", count=NONCE_LOOP if first else 1, sources=tuple(loop.sources)
+            )
+
+    def _raw(self, uniqueid: str, call_ids: Collection[str]) -> RawTrace:
+        found = [self._found(_bytes(call_id)) for call_id in call_ids]
+        return RawTrace(uniqueid, [(one.number, entry) for one in found if one is not None for entry in one.entries])
+
+    def _keep_trace(self, uniqueid: str, trace: CallTrace | RawTrace) -> None:
+        self._traces.pop(uniqueid, None)
+        self._traces[uniqueid] = trace
+        if len(self._traces) > MOST_TRACES:
+            self._traces.popitem(last=False)
+
+    def _watch(self, number: str, conversation: Conversation) -> None:
+        if (lower := number.lower()) in self.watched:
+            self._watching[conversation.call_id] = (lower, conversation)
+
+    def _take_watched(self, wall: float) -> list[RawWatched]:
+        taken: list[RawWatched] = []
+        for key, (number, conversation) in list(self._watching.items()):
+            new = conversation.entries[conversation.told : conversation.told + MOST_WATCHED - len(taken)]
+            conversation.told += len(new)
+            call_id = key.decode("utf-8", "replace")
+            taken += [RawWatched(number, call_id, conversation.number, entry) for entry in new]
+            if conversation.pool is None:
+                del self._watching[key]
+        return taken
+
+
+def _key(request: Request) -> tuple[str, str]:
+    return (request.get("Call-ID") or "", (request.to.uri.user or "").lower())
+
+
+def _bytes(call_id: str) -> bytes:
+    return call_id.encode("utf-8", "surrogateescape")
+
+
+def _body(data: bytes) -> bytes:
+    return data.partition(b"\r\n\r\n")[2]
