@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from extensions.credentials import make_ha1s, renewed_row
 from extensions.models import Binding, DigestCredential, Extension
+from extensions.repaired import repaired
 from pbx.system.identity import current_realm
 
 BATCH = 400  # rows a statement; far below the limit on parameters of SQLite
@@ -58,6 +59,9 @@ def save_many(changes: Sequence[Change], columns: Collection[str] = COLUMNS) -> 
         Extension._base_manager.bulk_create(new, batch_size=BATCH)
         for batch in _batches([change for change in changes if change.has_secret]):
             _write_credentials(batch)
+        numbers = [change.extension.number for change in changes if change.has_secret]
+        if numbers:
+            transaction.on_commit(lambda: repaired.send(Extension, numbers=numbers), robust=True)
 
 
 def _lock(extensions: Sequence[Extension]) -> None:

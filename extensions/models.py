@@ -95,6 +95,7 @@ class Extension(models.Model):
     # Class attributes, not an __init__: nothing is paid for each row that is read.
     _raw_password: str | None = None
     _stored_number: str | None = None
+    _stored_enabled: bool | None = None
 
     def __str__(self):
         return self.number

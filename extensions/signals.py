@@ -8,6 +8,7 @@ from django.dispatch import receiver
 
 from extensions.credentials import refresh_credentials
 from extensions.models import Extension
+from extensions.repaired import repaired
 
 
 def _locked(extension: Extension, using: str) -> Extension | None:
@@ -27,6 +28,7 @@ def meet_stored_row(sender, instance: Extension, using: str, update_fields=None,
         return
     stored = _locked(instance, using)
     instance._stored_number = stored.number if stored else None
+    instance._stored_enabled = stored.enabled if stored else None
     if stored is None:
         return
     if instance._raw_password is None:
@@ -51,6 +53,9 @@ def refresh_cache(sender, instance: Extension, using: str, raw: bool = False, **
         refresh_credentials(instance, password)
         # Only after the commit: if the transaction is rolled back, the next save makes the rows.
         transaction.on_commit(lambda: instance.forget_raw_password(password), using=using)
+    if password is not None or renamed or (instance.enabled and not instance._stored_enabled):
+        number = instance.number
+        transaction.on_commit(lambda: repaired.send(Extension, numbers=[number]), using=using, robust=True)
 
 
 @receiver(pre_delete, sender=Extension)

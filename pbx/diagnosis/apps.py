@@ -8,4 +8,4 @@ class DiagnosisConfig(AppConfig):
     verbose_name = _("Diagnosis")
 
     def ready(self):
-        from pbx.diagnosis import checks  # noqa: F401  (registers the system check)
+        from pbx.diagnosis import blocks, checks  # noqa: F401  (they hear of repairs, and register the system check)

@@ -80,6 +80,8 @@ class BlockFacts:
     numbers: tuple[str, ...]
     tries: int
     last_try_at: datetime | None
+    failures: int = 0  # that led to it
+    user_agent: str = ""  # of the last try
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Block(models.Model):
     until = models.DateTimeField(_("until"))
     failures = models.PositiveIntegerField(_("failures"), default=0)
     numbers = models.JSONField(_("numbers"), default=list)  # the last few that were tried
+    spared = models.JSONField(default=list)  # those that go on: known good there, or repaired since
     tries = models.PositiveIntegerField(_("tries since"), default=0)
     last_try_at = models.DateTimeField(_("last try"), null=True)
     user_agent = models.CharField(_("phone"), max_length=128, blank=True)
@@ -148,10 +149,11 @@ class Block(models.Model):
 
 
 class GuardAction(models.Model):
-    """A request to the guard of every SIP process: lift a block. Rows are read by their ``id`` and swept with time."""
+    """A request to the guard of every SIP process (``sipcore.guard.blocks.GuardRequest``): "unblock", "block", and
+    "pardon" for a number that was repaired. Rows are read by their ``id`` and swept with time."""
 
     action = models.CharField(max_length=16, default="unblock")
-    source = models.CharField(max_length=45)
+    source = models.CharField(max_length=45, blank=True)
     number = models.CharField(max_length=64, blank=True)
     by = models.CharField(max_length=150, blank=True)
     created_at = models.DateTimeField(default=timezone.now)

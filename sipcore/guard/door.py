@@ -76,7 +76,8 @@ class Door:
 
     def succeeded(self, request: Request, flow: Flow) -> None:
         """It showed the right password."""
-        if len(self.guard.failures) or len(self.guard.blocks):
+        proxied = self._authenticator.source(request, flow) != flow.remote[0]
+        if proxied or len(self.guard.failures) or len(self.guard.blocks):
             self.guard.succeeded(self._sender(request, flow), self._clock.wall())
 
     def _sender(self, request: Request, flow: Flow) -> Sender:

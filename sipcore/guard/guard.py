@@ -11,6 +11,7 @@ forged source blocks nobody.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from sipcore.guard.blocks import (
     KnownDevice,
     source_key,
 )
-from sipcore.guard.failures import Failures, Mark, Pair, Sender, Source
+from sipcore.guard.failures import PAIRS_OF_A_SOURCE, Failures, Mark, Pair, Sender, Source
 
 GUESSES = frozenset(("wrong_password", "unknown_extension"))
 SLOWED = GUESSES | {"disabled", "no_credential", "stale_credential"}
@@ -40,6 +41,9 @@ ASKING_DELAY = 2.0
 
 KNOWN_SECONDS = 60.0
 """How long the store's answer counts."""
+
+MOST_GOOD = 20_000
+"""Addresses behind proxies whose good numbers are remembered."""
 
 READ_A_SECOND = 20
 """Messages of blocked addresses that are read for the evidence; in a flood the others are only counted."""
@@ -67,6 +71,7 @@ class Guard:
         self.failures = Failures()
         self._trusted = trusted
         self._second, self._read = 0, 0
+        self._good: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
         self.questions: set[str] = set()
         """Sources of which the store must be asked who is known good; :attr:`ask` is called when one is added."""
         self.ask: Callable[[], None] = lambda: None
@@ -150,6 +155,8 @@ class Guard:
     def succeeded(self, sender: Sender, now: float) -> None:
         """It showed the right password."""
         key = source_key(sender.host)
+        if not sender.port:
+            self._remember_good(key, sender.number)
         source = self.failures.get(key)
         if source is not None:
             self.failures.forget_numbers(key, [sender.number])
@@ -170,6 +177,8 @@ class Guard:
             source = self.failures.get(key)
             if source is None:
                 continue
+            for number in self._good.get(key, ()):
+                numbers.setdefault(number, set())
             source.known, source.asked_at, source.asking = numbers, now, False
             if self._guesses_many(source, now):
                 self._block_source(key, source, "", now)
@@ -216,6 +225,17 @@ class Guard:
         if key not in self.questions:
             self.questions.add(key)
             self.ask()
+
+    def _remember_good(self, key: str, number: str) -> None:
+        """Behind a proxy: the store knows phones by the proxy's address only."""
+        numbers = self._good.setdefault(key, OrderedDict())
+        self._good.move_to_end(key)
+        numbers[number] = None
+        numbers.move_to_end(number)
+        if len(numbers) > PAIRS_OF_A_SOURCE:
+            numbers.popitem(last=False)
+        if len(self._good) > MOST_GOOD:
+            self._good.popitem(last=False)
 
     def _guesses_many(self, source: Source, now: float) -> bool:
         most = self.limits.numbers
