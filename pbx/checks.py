@@ -1,6 +1,7 @@
 """System checks with stable ids: each names the wrong setting and its remedy.
 
-E001-E019 SIP, E020-E029 web, E030-E039 storage; W alike. A number is never used again for something else."""
+E001-E019 SIP, E020-E029 web, E030-E039 storage, E060-E069 guard; W alike. A number is never used again for something
+else."""
 
 from __future__ import annotations
 
@@ -156,7 +157,7 @@ def check_addresses(**_options: object) -> list[CheckMessage]:
         )
     for number, name in (
         ("pbx.E007", "LOCAL_NETS"), ("pbx.E008", "SIP_TRUSTED_PROXIES"), ("pbx.E024", "ADMIN_NETS"),
-        ("pbx.E025", "WEB_TRUSTED_PROXIES"),
+        ("pbx.E025", "WEB_TRUSTED_PROXIES"), ("pbx.E060", "GUARD_TRUSTED_NETS"),
     ):
         wrong = [network for network in getattr(settings, name) if not is_network(network)]
         if wrong:
@@ -203,6 +204,8 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
         ("pbx.E015", "SIP_KEEPALIVE_INTERVAL", 5, 600),
         ("pbx.E018", "SIP_SESSION_EXPIRES", 90, 86400),  # RFC 4028 section 4: 90 is the least
         ("pbx.E019", "SIP_MEDIA_TIMEOUT", 5, 86400),
+        ("pbx.E061", "GUARD_FAILURES", 0, 100),
+        ("pbx.E062", "GUARD_NUMBERS", 0, 50),
     )
     for number, name, low, high in limits:
         value = getattr(settings, name)

@@ -31,6 +31,11 @@ SIP_DIGEST_ALGORITHMS = environment.words("SIP_DIGEST_ALGORITHMS", ("MD5",))
 EXTERNAL_IP = environment.text("EXTERNAL_IP")
 LOCAL_NETS = environment.words("LOCAL_NETS")
 SIP_TRUSTED_PROXIES = environment.words("SIP_TRUSTED_PROXIES")
+GUARD_FAILURES = environment.whole_number("GUARD_FAILURES", 10)
+GUARD_NUMBERS = environment.whole_number("GUARD_NUMBERS", 6)
+GUARD_TRUSTED_NETS = environment.words("GUARD_TRUSTED_NETS", ("127.0.0.0/8", "::1"))
+if GUARD_TRUSTED_NETS == ["none"]:
+    GUARD_TRUSTED_NETS = []
 SIP_MIN_EXPIRES = environment.whole_number("SIP_MIN_EXPIRES", 60)
 SIP_MAX_EXPIRES = environment.whole_number("SIP_MAX_EXPIRES", 3600)
 SIP_DEFAULT_EXPIRES = environment.whole_number("SIP_DEFAULT_EXPIRES", 3600)

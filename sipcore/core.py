@@ -126,9 +126,9 @@ class Core:
 
     def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
         """Take what could be read of a message after which its stream cannot be read on."""
-        self.recorder.received(data, flow)
         if self.door is not None and self.door.shuts_out(data, flow):
             return
+        self.recorder.received(data, flow)
         self._guarded(flow, self._clock.now(), lambda: self.endpoint.receive_broken(data, error, flow))
 
     def flow_failed(self, flow: Flow, why: str = "") -> None:

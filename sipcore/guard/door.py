@@ -4,10 +4,9 @@ Never raises: what cannot be read has no number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sipcore.authentication import Authenticator
 from sipcore.clock import Clock
+from sipcore.evidence.recorder import Recorder
 from sipcore.guard.blocks import NUMBER_LIMIT
 from sipcore.guard.failures import Sender
 from sipcore.guard.guard import Guard
@@ -19,17 +18,11 @@ from sipcore.registrar import Cause
 
 
 class Door:
-    """``record`` is told of each request that is kept out, for the evidence."""
+    """What is kept out is evidence: ``recorder``."""
 
-    def __init__(
-        self,
-        guard: Guard,
-        authenticator: Authenticator,
-        clock: Clock,
-        record: Callable[[Request, Flow, Cause], None] = lambda request, flow, cause: None,
-    ) -> None:
+    def __init__(self, guard: Guard, authenticator: Authenticator, clock: Clock, recorder: Recorder) -> None:
         self.guard = guard
-        self._authenticator, self._clock, self._record = authenticator, clock, record
+        self._authenticator, self._clock, self._recorder = authenticator, clock, recorder
 
     def shuts_out(self, data: bytes, flow: Flow) -> bool:
         """Whether these bytes come from an address from which nothing is answered."""
@@ -46,7 +39,10 @@ class Door:
         else:
             sender = self._sender(request, flow)
             self.guard.tried(block, sender.number, sender.user_agent, now)
-            self._record(request, flow, Cause.BLOCKED)
+            # The endpoint has not seen it: what is the same transaction is told by these.
+            request.transaction_key = f"{host} {request.get('Call-ID')} {request.get('CSeq')}"
+            self._recorder.received(data, flow)
+            self._recorder.refused(request, flow, Cause.BLOCKED)
         return True
 
     def bars(self, request: Request, flow: Flow) -> bool:
@@ -61,7 +57,7 @@ class Door:
             return False  # of a call of a device that goes on, or of none at all
         self.guard.tried(block, sender.number, sender.user_agent, now)
         if self.guard.may_read(now):
-            self._record(request, flow, Cause.BLOCKED)
+            self._recorder.refused(request, flow, Cause.BLOCKED)
         return True
 
     def delay(self, request: Request, flow: Flow) -> float:

@@ -50,7 +50,7 @@ READ_A_SECOND = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GuardLimits:
     """``failures`` of one number in a row until it is slowed, ``numbers`` failed until their address is blocked; 0
     switches that off. ``hammering``: tries of one number within ``window`` until it is blocked. Times in seconds."""
 
@@ -65,8 +65,8 @@ class Limits:
 class Guard:
     """``trusted`` tells of an address that the guard never slows and never blocks of itself."""
 
-    def __init__(self, limits: Limits | None = None, trusted: Callable[[str], bool] = lambda host: False) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: GuardLimits | None = None, trusted: Callable[[str], bool] = lambda host: False) -> None:
+        self.limits = limits or GuardLimits()
         self.blocks = Blocklist()
         self.failures = Failures()
         self._trusted = trusted

@@ -7,7 +7,7 @@ from unittest import TestCase
 from sipcore.guard import failures
 from sipcore.guard.blocks import ADMINISTRATOR, MOST_BLOCKS, Block, KnownDevice, source_key
 from sipcore.guard.failures import Sender
-from sipcore.guard.guard import Guard, Limits
+from sipcore.guard.guard import Guard, GuardLimits
 
 OFFICE, ATTACKER = "198.51.100.7", "203.0.113.9"
 
@@ -19,7 +19,7 @@ class GuardCase(TestCase):
         self.guard = self.make()
 
     def make(self, trusted=lambda host: False, **limits) -> Guard:
-        guard = Guard(Limits(**limits), trusted)
+        guard = Guard(GuardLimits(**limits), trusted)
         guard.ask = lambda: self.answer(guard)
         return guard
 

@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 
 from extensions.directory import DjangoDirectory
 from pbx.calls.store import DjangoCallStore
+from pbx.diagnosis.guard_store import DjangoGuardStore
 from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
@@ -36,6 +37,9 @@ from sipcore.calls.switchboard import CallSettings, Switchboard
 from sipcore.chores import Chores
 from sipcore.clock import Clock
 from sipcore.core import Core, Settings
+from sipcore.guard.chores import GuardChores
+from sipcore.guard.door import Door
+from sipcore.guard.guard import Guard, GuardLimits
 from sipcore.log import Level, SipLog
 from sipcore.media.pool import NgPool
 from sipcore.media.ports import port_range
@@ -184,6 +188,7 @@ class SipServerProcess:
             self._calls,
             keep_calls=settings.CALL_RECORDS_DAYS * 86400.0,
         )
+        self._guard(core, clock)
         local = settings.LOCAL_NETS or PRIVATE_NETWORKS
         self._advertised = Advertised(settings.EXTERNAL_IP, _in_networks(local))
         self._pool = NgPool(settings.RTPENGINE_URLS, lost=self._media_lost, changed=self._media_changed)
@@ -213,6 +218,8 @@ class SipServerProcess:
             log,
             self.server.pump_soon,
             core.say_refused,
+            core.slow_down,
+            core.proven,
         )
         self._board.subscriptions = chores.subscriptions = Subscriptions(
             SubscriptionSettings(
@@ -227,6 +234,15 @@ class SipServerProcess:
             DjangoSubscriptionStore(),
             clock,
             lambda seconds, function: asyncio.get_running_loop().call_later(seconds, function),
+        )
+
+    def _guard(self, core: Core, clock: Clock) -> None:
+        # A proxy of ours speaks for many phones: what it does not tell the phone's address of is not held against it.
+        trusted = _in_networks([*settings.GUARD_TRUSTED_NETS, *settings.SIP_TRUSTED_PROXIES])
+        guard = Guard(GuardLimits(failures=settings.GUARD_FAILURES, numbers=settings.GUARD_NUMBERS), trusted)
+        core.door = Door(guard, core.authenticator, clock, core.recorder)
+        self._chores.guard = GuardChores(
+            guard, DjangoGuardStore(), self._store, clock, self.server.in_loop, self._log
         )
 
     async def run(self) -> None:
