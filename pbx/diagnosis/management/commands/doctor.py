@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from textwrap import indent
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -13,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pbx.diagnosis.doctor import CHANGEABLE, Check, examine, examine_change
+from pbx.diagnosis.terminal import one_line, verdicts_as_text
 
 MOST = 100
 """The exit code is the number of problems, at most this."""
@@ -76,22 +78,16 @@ class Command(BaseCommand):
         for check in checks:
             problems += len(check.verdicts)
             mark = self.style.SUCCESS(_("OK")) if check.ok else self.style.ERROR(_("PROBLEM"))
-            self._say(f"{mark}  {check.title}")
+            self.stdout.write(f"{mark}  {check.title}")
             for note in check.notes:
-                self._say(f"    {note}")
-            for verdict in check.verdicts:
-                self._say(f"    {verdict.what} [{verdict.code}]")
-                self._say(f"    {verdict.why}")
-                self._say("    " + _("What to do: %(text)s") % {"text": verdict.do})
-                for line in verdict.evidence:
-                    self._say(f"      - {line}")
+                self.stdout.write(f"    {one_line(note)}")
+            if check.verdicts:
+                self.stdout.write(indent(verdicts_as_text(check.verdicts), "    "))
             self.stdout.flush()
         if problems:
-            self._say(ngettext("%(count)d problem.", "%(count)d problems.", problems) % {"count": problems})
+            self.stdout.write(
+                ngettext("%(count)d problem.", "%(count)d problems.", problems) % {"count": problems}
+            )
         else:
-            self._say(_("The phones would notice nothing.") if change else _("No problem found."))
+            self.stdout.write(_("The phones would notice nothing.") if change else _("No problem found."))
         return problems
-
-    def _say(self, text: str) -> None:
-        """No control code from a name or a path reaches the terminal, but for our own colours."""
-        self.stdout.write("".join(c if c.isprintable() or c == "\x1b" else "?" for c in text))
