@@ -12,8 +12,10 @@ from sipcore import systemd
 from sipcore.calls.records import CallAction, CallStore
 from sipcore.clock import Clock
 from sipcore.core import Core
+from sipcore.evidence.facts import EvidenceStore
 from sipcore.guard.chores import GuardChores
 from sipcore.log import SipLog
+from sipcore.online import silence_over
 from sipcore.ports import Binding, BindingId, Directory, StoreUnavailable
 from sipcore.store import Store
 from sipcore.subscriptions.subscriptions import Subscriptions
@@ -23,6 +25,8 @@ SWEEP_SECONDS = 60.0
 SWEEP_ROWS = 500
 KEEP_ENDED_SECONDS = 7 * 24 * 3600.0
 """How long an ended registration stays as "last seen"."""
+
+KEEP_EVIDENCE_SECONDS = 7 * 24 * 3600.0
 
 COMPARE_SHARE = 1 / 60
 """Every phone that is pinged is compared with the database once a minute: it may have been forgotten there."""
@@ -59,6 +63,7 @@ class Chores:
         self._lost: dict[BindingId, str] = {}
         self.subscriptions: Subscriptions | None = None
         self.guard: GuardChores | None = None
+        self.evidence: EvidenceStore | None = None
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
@@ -81,6 +86,8 @@ class Chores:
         self._follow_clock()
         self._tell_reachable()
         self._end_lost()
+        if self._core.calls is not None:
+            self._core.calls.every_second()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS
             self._chore("beat", lambda: self._beat(self._clock.wall()))
@@ -88,6 +95,7 @@ class Chores:
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)
+        self._write_evidence()
         self._compare()
         if self.guard is not None:
             self.guard.every_second()
@@ -177,12 +185,21 @@ class Chores:
 
         def mark() -> None:
             if revived:
+                self._end_silence(revived, since)
                 self._directory.mark_reachable(revived, None)
             if died:
                 self._directory.mark_reachable(died, since)
             self._tell_watchers({*revived, *died})
 
         self._chore("reachable", mark)
+
+    def _end_silence(self, revived: set[BindingId], now: float) -> None:
+        """Tell how long they have been silent, before that is forgotten; called in the store's thread."""
+        for bindings in self._directory.bindings({id.account_id for id in revived}).values():
+            for binding in bindings:
+                if binding.id in revived:
+                    for period in silence_over(binding, now):
+                        self._core.recorder.period_over(period)
 
     def _end_lost(self) -> None:
         """A phone whose connection has ended cannot be reached until it registers again."""
@@ -203,6 +220,23 @@ class Chores:
         accounts = {id.account_id for id in ids}
         if self.subscriptions is not None:
             self._in_loop(partial(self.subscriptions.accounts_changed, accounts))
+
+    def _write_evidence(self) -> None:
+        """Together what has failed since the last time. While the store is away nothing is taken from the recorder,
+        which knows its bounds."""
+        store = self.evidence
+        if store is None or "evidence" in self._outstanding:
+            return
+        recorder = self._core.recorder
+        gathered = recorder.take()
+
+        def write() -> None:
+            gathered.write(store)
+            watched = store.watched_numbers(self._clock.wall())
+            if watched != recorder.watched:
+                self._in_loop(partial(recorder.watch, watched))
+
+        self._chore("evidence", write)
 
     def _compare(self) -> None:
         ids = self._core.keepalive.slice(COMPARE_SHARE)
@@ -226,5 +260,7 @@ class Chores:
         swept = self._directory.sweep(self._clock.wall() - KEEP_ENDED_SECONDS, SWEEP_ROWS)
         if self._keep_calls:
             swept = max(swept, self._calls.sweep_calls(self._clock.wall() - self._keep_calls, SWEEP_ROWS))
+        if self.evidence is not None:
+            swept = max(swept, self.evidence.sweep(self._clock.wall() - KEEP_EVIDENCE_SECONDS, SWEEP_ROWS))
         if swept >= SWEEP_ROWS:
             self._next_sweep = 0.0

@@ -88,7 +88,11 @@ class Call:
         self._attempts: list[Attempt] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._max_forwards = 70
+        self.call_ids: list[str] = []
+        """Of all its legs, also of those that did not answer: under these its messages are kept."""
         board.calls[self.id] = self
+        for leg in self.legs:
+            board.traces.joins(self, leg.call_id, leg.number)
 
     # The legs
 
@@ -256,6 +260,7 @@ class Call:
             user_agent=binding.user_agent,
         )
         self.row.legs.append(row)
+        self.board.traces.joins(self, leg.call_id, party.number)
         return Attempt(leg, row)
 
     async def _try(self, attempt: Attempt, binding: Binding) -> Response | None:
@@ -493,6 +498,7 @@ class Call:
                 row.ended_at = now
         self.row.cause = self.row.cause or "normal"
         self.changed()
+        self.board.traces.ended(self)
 
     def _why(self) -> list[tuple[str, str]]:
         if self.row.cause not in TOLD:

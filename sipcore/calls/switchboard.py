@@ -23,6 +23,7 @@ from sipcore.calls.messages import deliver_message
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable, Party, PartyDirectory
 from sipcore.calls.records import CallRow
 from sipcore.calls.requests import Outgoing, Requests
+from sipcore.calls.tracing import CallRecorder, NoRecorder, Traces
 from sipcore.clock import Clock
 from sipcore.log import SipLog
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreUnavailable
@@ -104,12 +105,14 @@ class Switchboard:
         refused: Callable[[Request, Flow, Cause], None],
         slow_down: Callable[[Request, Flow], bool] = lambda request, flow: False,
         proven: Callable[[Request, Flow], None] = lambda request, flow: None,
+        recorder: CallRecorder | None = None,
     ) -> None:
         self.settings = settings
         self.domain = settings.domain
         self.session_seconds = settings.session_seconds
         self.media, self.records, self.log = media, records, log
         self.calls: dict[str, Call] = {}
+        self.traces = Traces(recorder or NoRecorder())
         self.call_of: dict[Leg, Call] = {}
         self.draining = False
         self.subscriptions: Subscriptions | None = None
@@ -562,6 +565,10 @@ class Switchboard:
             numbers = {leg.number for leg in call.legs} | {row.number for row in call.row.legs}
             self.subscriptions.calls_changed(numbers)
 
+    def every_second(self) -> None:
+        """What is watched is shown while it goes on."""
+        self.traces.show(self.calls.values())
+
     def hang_up(self, uniqueid: str, cause: str, by: str) -> bool:
         """End one call from outside; False when there is none of this name."""
         call = self.calls.get(uniqueid)
@@ -585,6 +592,7 @@ class Switchboard:
             call.hang_up("pbx_stopped", "pbx")
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=seconds)
+        self.traces.stop()
 
     def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._endpoint.reply_statelessly(request, make_response(request, status, headers=list(headers)), flow)

@@ -206,6 +206,11 @@ class Recorder:
         """Write down for a call what has been said under these Call-IDs until now."""
         self._keep_trace(uniqueid, self._raw(uniqueid, call_ids))
 
+    def last_heard(self, call_ids: Collection[str]) -> float:
+        """When the newest message under these Call-IDs came or went, in seconds since 1970; 0 for none."""
+        found = (self._found(_bytes(call_id)) for call_id in call_ids)
+        return max((one.last for one in found if one is not None), default=0.0)
+
     # A phone that is being watched
 
     def about(self, request: Request) -> None:

@@ -244,6 +244,7 @@ class CallWorld:
             self,
             self.pump_soon,
             self.core.say_refused,  # type: ignore[arg-type]
+            recorder=self.core.recorder,
         )
         self.wires: dict[Address, LinkWire] = {}
         self._ports = count(20000)

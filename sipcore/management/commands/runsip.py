@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from extensions.directory import DjangoDirectory
 from pbx.calls.store import DjangoCallStore
 from pbx.diagnosis.guard_store import DjangoGuardStore
+from pbx.diagnosis.store import DjangoEvidenceStore
 from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
@@ -189,6 +190,7 @@ class SipServerProcess:
             keep_calls=settings.CALL_RECORDS_DAYS * 86400.0,
         )
         self._guard(core, clock)
+        chores.evidence = DjangoEvidenceStore()
         local = settings.LOCAL_NETS or PRIVATE_NETWORKS
         self._advertised = Advertised(settings.EXTERNAL_IP, _in_networks(local))
         self._pool = NgPool(settings.RTPENGINE_URLS, lost=self._media_lost, changed=self._media_changed)
@@ -220,6 +222,7 @@ class SipServerProcess:
             core.say_refused,
             core.slow_down,
             core.proven,
+            core.recorder,
         )
         self._board.subscriptions = chores.subscriptions = Subscriptions(
             SubscriptionSettings(
