@@ -101,8 +101,10 @@ def explain_number(number: str, now: datetime | None = None) -> Explanation:
         evidence = gather_number(number, now)
         calls = call_faults(evidence.number, now - CALLS_OF)
     except DatabaseError:
-        # It may have come back between the two questions, and gone in between.
-        return Explanation(number, None, tuple(server) or tuple(server_verdicts(quick=True)) or (_database_failed(),))
+        found = [verdict for verdict in server if verdict.code in BEFORE_ALL]
+        if not any(verdict.code in ("database_down", "migrations_pending") for verdict in found):
+            found.insert(0, _database_failed())  # it was there when the server was looked at
+        return Explanation(number, None, tuple(found))
     return Explanation(evidence.number, evidence, verdicts_of(evidence, server, calls))
 
 

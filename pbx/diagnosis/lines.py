@@ -31,6 +31,12 @@ def clock(moment: datetime, now: datetime) -> str:
     return date_format(local, "j E, H:i")
 
 
+def hour(moment: datetime, now: datetime) -> str:
+    """The same for sentences, without the seconds."""
+    local = localtime(moment)
+    return date_format(local, "H:i" if local.date() == localtime(now).date() else "j E, H:i")
+
+
 def place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

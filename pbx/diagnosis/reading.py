@@ -112,7 +112,7 @@ def _stage(attempt: AttemptFacts) -> Stage:
 
 def is_guess(attempt: AttemptFacts, evidence: NumberEvidence) -> bool:
     """Whether a stranger made it, as far as one can tell: no phone of this number has to answer for it."""
-    if attempt.proven or any(is_of(attempt, device) for device in evidence.devices):
+    if evidence.extension is None or attempt.proven or any(is_of(attempt, device) for device in evidence.devices):
         return False
     if any(name in attempt.user_agent.lower() for name in SCANNERS):
         return True

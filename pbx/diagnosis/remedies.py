@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
-
-ANOTHER_PHONE = gettext_lazy("It comes from another phone than the one that is registered.")
-
 
 def set_password(number: str) -> str:
     return _(
@@ -14,10 +10,23 @@ def set_password(number: str) -> str:
     ) % {"number": number}
 
 
+def set_lost_password(number: str) -> str:
+    return _(
+        "If nobody knows it any more, open the extension %(number)s, press “Password” and put that one into the phone."
+    ) % {"number": number}
+
+
 def try_again() -> str:
     """baresip and Linphone are silent after a refusal until somebody touches them."""
     return _(
         "Then switch the account off and on in the phone: after a refusal many phones do not try again by themselves."
+    )
+
+
+def only_try_again() -> str:
+    """Where nothing else is left to do."""
+    return _(
+        "Switch the account off and on in the phone: after a refusal many phones do not try again by themselves."
     )
 
 
@@ -31,8 +40,8 @@ def server_settings(domain: str, port: int) -> str:
 
 def switch_off_alg() -> str:
     return _(
-        "In the router in front of the phone switch off “SIP ALG”, which is also called SIP Passthrough, SIP Helper or "
-        "SIP in the list of ALGs; in MikroTik it is IP, Firewall, Service Ports, sip. Then restart the router."
+        "In the router in front of the phone, switch off “SIP ALG” and restart the router. It is also called SIP "
+        "Passthrough or SIP Helper; in MikroTik it is under IP, Firewall, Service Ports."
     )
 
 

@@ -6,9 +6,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
-from pbx.diagnosis.lines import attempt_lines, clock, shown
+from pbx.diagnosis.lines import attempt_lines, clock, hour, shown
 from pbx.diagnosis.reading import GUESSED_NUMBERS, is_mended, is_of, living
-from pbx.diagnosis.remedies import ANOTHER_PHONE, set_password, try_again
+from pbx.diagnosis.remedies import only_try_again, set_lost_password, set_password, try_again
 from pbx.diagnosis.verdict import Repair, Severity, Stage, Verdict
 
 
@@ -34,13 +34,13 @@ def unknown_extension(evidence: NumberEvidence) -> Verdict | None:
             _("Write the number into the phone exactly like this: %(number)s.") % names + " " + try_again(),
             attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
         )
-    names["time"] = clock(rows[0].last_at, evidence.now)
+    names["time"] = hour(rows[0].last_at, evidence.now)
     return Verdict(
         "unknown_extension", Severity.WARNING,
         _("When the phone last tried, there was no extension %(number)s yet; now there is.") % names,
         _("Its last attempt was at %(time)s, and the extension was made after that. It has not tried again since.")
         % names,
-        try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
+        only_try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
     )
 
 
@@ -86,7 +86,7 @@ def disabled(evidence: NumberEvidence) -> Verdict | None:
             "disabled", Severity.WARNING,
             _("Extension %(number)s was disabled when its phone last tried; now it is enabled.") % names,
             _("The password in the phone was right. The phone has not tried again since."),
-            try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
+            only_try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
         )
     if rows:
         why = _("The phone does everything right, its password too, but while the extension is disabled nobody can "
@@ -144,11 +144,7 @@ def stale_credential(evidence: NumberEvidence) -> Verdict | None:
 def _given_since(evidence: NumberEvidence, rows: list[AttemptFacts], code: str) -> Verdict | None:
     if not rows or evidence.extension is None:
         return None
-    changed = evidence.extension.password_changed_at
-    names = {
-        "number": evidence.extension.number, "time": clock(rows[0].last_at, evidence.now),
-        "changed": clock(changed, evidence.now) if changed else "",
-    }
+    names = {"number": evidence.extension.number, "time": hour(rows[0].last_at, evidence.now)}
     return Verdict(
         code, Severity.WARNING,
         _("%(number)s has its password now, but the phone has not tried again since.") % names,
@@ -164,11 +160,11 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
         return None
     number, changed, now = evidence.extension.number, evidence.extension.password_changed_at, evidence.now
     names = {
-        "number": number, "changed": clock(changed, now) if changed else "", "tried": clock(rows[0].last_at, now),
+        "number": number, "changed": hour(changed, now) if changed else "", "tried": hour(rows[0].last_at, now),
     }
     lines = attempt_lines(rows, now)
     if changed:
-        lines += (_("Password of %(number)s last set: %(changed)s") % names,)
+        lines += (_("Password of %(number)s last set: %(changed)s") % (names | {"changed": clock(changed, now)}),)
     if is_mended(rows[0], evidence):
         return Verdict(
             "wrong_password", Severity.WARNING,
@@ -182,10 +178,10 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
         and (is_of(rows[0], device) or (device.source, device.user_agent) == (rows[0].source, rows[0].user_agent))
     ]
     if changed and before:
-        names["seen"] = clock(before[0].refreshed_at, now)
+        names["seen"] = hour(before[0].refreshed_at, now)
         why = _("The password of %(number)s was changed at %(changed)s. The phone last signed in before that, at "
                 "%(seen)s, so it still has the old password.") % names
-        do = _("Put the new password into the phone. If nobody knows it any more:") + " " + set_password(number)
+        do = _("Put the new password into the phone.") + " " + set_lost_password(number)
     else:
         why = _("It answered when the PBX asked for the password, but not with the password of %(number)s. Usually "
                 "it is a typing error: a capital letter, a space at the end, a letter that looks like another, or "
@@ -194,7 +190,9 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
     alive = living(evidence)
     if alive and not any(is_of(rows[0], device) for device in alive):
         what = _("Another phone gives a wrong password for %(number)s.") % names
-        why = str(ANOTHER_PHONE) + " " + why
+        why = _("It comes from another phone than the one that is registered.") + " " + why
+        do = _("Put the password that the registered phone has into this one too. If nobody knows it any more, open "
+               "the extension %(number)s, press “Password” and put the new one into both phones.") % names
     else:
         what = _("The phone gives a wrong password for %(number)s.") % names
     return Verdict(

@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from pbx.diagnosis.causes.credentials import of_cause
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
-from pbx.diagnosis.lines import attempt_lines, clock, shown
+from pbx.diagnosis.lines import attempt_lines, hour, shown
 from pbx.diagnosis.networks import is_loopback, is_private
 from pbx.diagnosis.remedies import server_settings, switch_off_alg, try_again, try_mobile_data
 from pbx.diagnosis.verdict import Confidence, Severity, Stage, Verdict
@@ -29,9 +29,9 @@ def nothing_received(evidence: NumberEvidence) -> Verdict | None:
     started = server.started_at
     names = {"number": evidence.extension.number, "domain": server.domain, "port": server.port}
     if started is not None and started > now - DAY:
-        names["since"] = clock(started, now)
-        heard = _("Since the SIP server was started, %(since)s, not one message with the number %(number)s has arrived "
-                  "that it could read.") % names
+        names["since"] = hour(started, now)
+        heard = _("Since the SIP server was started at %(since)s, not one message with the number %(number)s has "
+                  "arrived that it could read.") % names
     else:
         heard = _("For 24 hours not one message with the number %(number)s has arrived that the PBX could read.")
         heard %= names
@@ -169,7 +169,8 @@ def challenge_unanswered(evidence: NumberEvidence) -> Verdict | None:
                       "question does not get back to it: a router or a firewall on its side lets messages out but no "
                       "answers in."),
         " ".join([_("Look whether a password is set in the account settings of the phone, and switch the account off "
-                    "and on."), _("If it is:"), switch_off_alg(), try_mobile_data()]),
+                    "and on."), _("If there is one, something on the way is to blame."), switch_off_alg(),
+                  try_mobile_data()]),
         attempt_lines(rows, evidence.now) + path_lines(rows[0]),
         confidence=Confidence.LIKELY, stopped_at=Stage.CHALLENGE,
     )

@@ -7,11 +7,11 @@ from django.utils.translation import ngettext
 
 from pbx.diagnosis.causes.credentials import of_cause
 from pbx.diagnosis.evidence import DeviceFacts, NumberEvidence
-from pbx.diagnosis.lines import attempt_lines, clock, device_line, duration, phone_name, place, shown
+from pbx.diagnosis.lines import attempt_lines, clock, device_line, duration, hour, phone_name, place, shown
 from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.phone_apps import app_of
 from pbx.diagnosis.reading import living, silent
-from pbx.diagnosis.remedies import set_password, switch_off_alg, try_again
+from pbx.diagnosis.remedies import only_try_again, set_lost_password, set_password, switch_off_alg, try_again
 from pbx.diagnosis.verdict import Confidence, Repair, Severity, Stage, Verdict
 
 NEEDS_A_SERVER = frozenset({"registered", "expired", "nat_keepalive_lost", "nothing_received", "signed_off"})
@@ -39,7 +39,7 @@ def registered(evidence: NumberEvidence) -> Verdict | None:
     unusable = extension.credential_state.value != "ready"
     old = list(alive) if unusable else [device for device in alive if device.old_password]
     if old:
-        names |= {"until": clock(min(device.expires_at for device in old), now), "phone": phone_name(old[0].user_agent)}
+        names |= {"until": hour(min(device.expires_at for device in old), now), "phone": phone_name(old[0].user_agent)}
         if unusable:
             why = _("It works for now, but the extension has no password any more that fits: at %(until)s the phone "
                     "has to sign in again and will be refused.") % names
@@ -47,8 +47,7 @@ def registered(evidence: NumberEvidence) -> Verdict | None:
         else:
             why = _("It works for now, but %(phone)s still has the old password: at %(until)s it has to sign in again "
                     "and will be refused.") % names
-            do = _("Put the new password into that phone before then. If nobody knows it any more:") + " "
-            do += set_password(extension.number)
+            do = _("Put the new password into that phone before then.") + " " + set_lost_password(extension.number)
         return Verdict("registered", Severity.WARNING, what, why, do, lines, repair=Repair.PASSWORD)
     why = _("Its password is right, it renews its registration in time, and it can be called.")
     if quiet:
@@ -71,7 +70,7 @@ def signed_off(evidence: NumberEvidence) -> Verdict | None:
     last = evidence.devices[0] if evidence.devices else None
     if last is None or not last.signed_off:
         return None
-    names = {"number": shown(evidence.number), "time": clock(last.expires_at, evidence.now)}
+    names = {"number": shown(evidence.number), "time": hour(last.expires_at, evidence.now)}
     return Verdict(
         "signed_off", Severity.INFO,
         _("The phone of %(number)s signed off by itself at %(time)s.") % names,
@@ -88,7 +87,7 @@ def expired(evidence: NumberEvidence) -> Verdict | None:
         return None
     now = evidence.now
     names = {
-        "number": shown(evidence.number), "time": clock(last.expires_at, now), "seen": clock(last.refreshed_at, now),
+        "number": shown(evidence.number), "time": hour(last.expires_at, now), "seen": hour(last.refreshed_at, now),
         "ago": duration((now - last.expires_at).total_seconds()),
     }
     app = app_of(last.user_agent)
@@ -130,7 +129,7 @@ def nat_keepalive_lost(evidence: NumberEvidence) -> Verdict | None:
     assert last.silent_since is not None
     names = {
         "number": evidence.extension.number, "place": place(last.source, last.port),
-        "since": clock(last.silent_since, now), "until": clock(last.expires_at, now),
+        "since": hour(last.silent_since, now),
         "every": evidence.server.keepalive_seconds,
     }
     why = _("Every %(every)d seconds the PBX sends a small message to %(place)s, and since %(since)s three or more in "
@@ -181,7 +180,7 @@ def too_many_devices(evidence: NumberEvidence) -> Verdict | None:
     if len(alive) < evidence.extension.max_devices:
         why = _("When it tried, as many phones were registered as this extension may have. Now there is room again, "
                 "but it has not tried since.")
-        do = try_again()
+        do = only_try_again()
     else:
         why = ngettext(
             "Its password is right, but this extension may have %(limit)d phone at a time, and there is one already. "

@@ -56,7 +56,7 @@ def third_party(evidence: NumberEvidence) -> Verdict | None:
         " ".join([
             _("In the phone, the user name has to be %(number)s, and the field for another name to sign in with "
               "(“Authentication username”, “Login”, “Authenticate ID”) has to be empty or the same.") % names,
-            _("If that is so already:"), switch_off_alg(), try_again(),
+            _("If it is so already, the router is to blame."), switch_off_alg(), try_again(),
         ]),
         attempt_lines(rows, evidence.now) + _signs(rows[0]),
         confidence=Confidence.LIKELY, stopped_at=Stage.PASSWORD,
@@ -73,9 +73,9 @@ def rewritten(evidence: NumberEvidence) -> Verdict | None:
                 "alg_tampering", Severity.WARNING,
                 _("A router seems to rewrite the messages of the phone of %(number)s.")
                 % {"number": shown(evidence.number)},
-                _("What the phone says about its own address does not fit together, as if only a part of it had been "
-                  "replaced on the way. Such a router (“SIP ALG”) means to help, but it often breaks registrations and "
-                  "sound. A computer with several networks or a VPN can look like this too."),
+                _("What arrives does not fit together, as if only a part of it had been replaced on the way. Such a "
+                  "router (“SIP ALG”) means to help, but it often breaks registrations and sound. A computer with "
+                  "several networks or a VPN can look like this too."),
                 switch_off_alg(), signs, confidence=Confidence.LIKELY, stopped_at=Stage.CHALLENGE,
             )
     return None
