@@ -8,4 +8,5 @@ class DiagnosisConfig(AppConfig):
     verbose_name = _("Diagnosis")
 
     def ready(self):
-        from pbx.diagnosis import blocks, checks  # noqa: F401  (they hear of repairs, and register the system check)
+        # They hear of new numbers and of repairs, and register the system check.
+        from pbx.diagnosis import attempts_of_numbers, blocks, checks  # noqa: F401

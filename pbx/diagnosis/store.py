@@ -1,0 +1,248 @@
+"""Where the SIP engine writes its evidence down (``sipcore.evidence.facts.EvidenceStore``): plain synchronous
+functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from extensions.models import Extension
+from pbx.diagnosis.evidence_rows import (
+    LARGEST,
+    MOST_BYTES_OF_A_CALL,
+    MOST_OF_A_CALL,
+    attempt_values,
+    message_json,
+    messages_json,
+    moment,
+)
+from pbx.diagnosis.models import Attempt as AttemptRow
+from pbx.diagnosis.models import CallTrace as TraceRow
+from pbx.diagnosis.models import OnlinePeriod, Watch, WatchedMessage
+from pbx.diagnosis.quotas import (
+    OF_AN_EXTENSION,
+    OF_UNKNOWN_NUMBERS,
+    delete,
+    good_sources,
+    keep_attempts,
+    keep_periods,
+    keep_traces,
+    keep_watched,
+    slices,
+)
+from pbx.store_access import unit_of_work
+from sipcore.evidence.facts import ENDINGS, Attempt, CallTrace, Period, Watched
+from sipcore.protocol.headers import clean_text
+
+ANEW = timedelta(hours=24)
+"""A failure after so long without one is not the same any more: it is counted from one again."""
+
+WATCHED_TIME = timedelta(hours=1)
+"""How long the messages of a watched phone stay."""
+
+CHUNK = 200
+"""Rows written in one transaction."""
+
+R = TypeVar("R")
+Key = tuple[str, str, str]  # number in lower case, source, cause
+
+
+class DjangoEvidenceStore:
+    @unit_of_work
+    def write_attempts(self, attempts: Sequence[Attempt]) -> None:
+        # Sorted: two writers cannot deadlock.
+        _write(_write_attempts, sorted(attempts, key=lambda one: (one.number.lower(), one.source, one.cause)))
+
+    @unit_of_work
+    def write_periods(self, periods: Sequence[Period]) -> None:
+        _write(_write_periods, sorted(periods, key=lambda one: (one.account_id, one.started_at)))
+
+    @unit_of_work
+    def write_traces(self, traces: Sequence[CallTrace]) -> None:
+        newest = {trace.uniqueid: trace for trace in traces}
+        _write(_write_traces, [newest[uniqueid] for uniqueid in sorted(newest)])
+
+    @unit_of_work
+    def write_watched(self, messages: Sequence[Watched]) -> None:
+        _write(_write_watched, list(messages))
+
+    @unit_of_work
+    def watched_numbers(self, now: float) -> frozenset[str]:
+        rows = Watch.objects.filter(until__gt=moment(now)).order_by()
+        return frozenset(number.lower() for number in rows.values_list("number", flat=True))
+
+    @unit_of_work
+    def sweep(self, before: float, limit: int) -> int:
+        long_ago = moment(before)
+        watched = max(long_ago, timezone.now() - WATCHED_TIME)
+        old = (
+            AttemptRow.objects.filter(last_at__lt=long_ago).order_by("last_at"),
+            OnlinePeriod.objects.filter(ended_at__lt=long_ago).order_by("ended_at"),
+            TraceRow.objects.filter(updated_at__lt=long_ago).order_by("updated_at"),
+            WatchedMessage.objects.filter(at__lt=watched).order_by("at"),
+            Watch.objects.filter(until__lt=watched).order_by("until"),
+        )
+        swept = 0
+        for rows in old:
+            ids = list(rows.values_list("pk", flat=True)[: max(0, limit - swept)])
+            delete(rows.model, ids)
+            swept += len(ids)
+        return swept
+
+
+def _write(write: Callable[[list[R]], None], rows: list[R]) -> None:
+    """In transactions of some rows each. One row that the database refuses (its extension was deleted at this very
+    moment) does not take its neighbours with it: they are halved, and only the guilty one is left out."""
+    for first in range(0, len(rows), CHUNK):
+        _write_chunk(write, rows[first : first + CHUNK])
+
+
+def _write_chunk(write: Callable[[list[R]], None], rows: list[R], again: bool = True) -> None:
+    try:
+        with transaction.atomic():
+            write(rows)
+    except (IntegrityError, DataError, ValueError, OverflowError):
+        if len(rows) > 1:
+            _write_chunk(write, rows[: len(rows) // 2])
+            _write_chunk(write, rows[len(rows) // 2 :])
+        elif again:
+            _write_chunk(write, rows, again=False)  # what it stumbled over may be gone
+
+
+# Attempts
+
+
+def _write_attempts(attempts: list[Attempt]) -> None:
+    new: dict[Key, dict[str, Any]] = {}
+    for attempt in attempts:
+        values = attempt_values(attempt)
+        key = (values["number"].lower(), values["source"], values["cause"])
+        new[key] = values if key not in new else _together(new[key], values)
+    extensions = _extensions({number for number, _source, _cause in new if number})
+    for key, values in new.items():
+        values["extension_id"] = extensions.get(key[0])
+    for key, pk, last_at in _on_record(new):
+        _renew(pk, last_at, new.pop(key))
+    rows = _worth_keeping(list(new.values()))
+    AttemptRow.objects.bulk_create([AttemptRow(**values) for values in rows])
+    touched = {values["extension_id"] for values in rows}
+    keep_attempts(touched - {None}, None in touched)
+
+
+def _together(first: dict[str, Any], then: dict[str, Any]) -> dict[str, Any]:
+    latest = max(first, then, key=lambda values: values["last_at"])
+    return {
+        **latest, "first_at": min(first["first_at"], then["first_at"]), "proven": first["proven"] or then["proven"],
+        **{name: min(first[name] + then[name], LARGEST) for name in ("count", "repeats")},
+    }
+
+
+def _extensions(numbers: set[str]) -> dict[str, int]:
+    """Those that exist, by number in lower case."""
+    found: dict[str, int] = {}
+    for part in slices(numbers):
+        rows = Extension.everything.annotate(lower_number=Lower("number")).filter(lower_number__in=part)
+        found.update(rows.order_by().values_list("lower_number", "pk"))
+    return found
+
+
+def _on_record(new: dict[Key, dict[str, Any]]) -> list[tuple[Key, int, datetime]]:
+    found: list[tuple[Key, int, datetime]] = []
+    for sources in slices({source for _number, source, _cause in new}):
+        rows = AttemptRow.objects.select_for_update().filter(source__in=sources).order_by("pk")
+        for pk, number, source, cause, last_at in rows.values_list("pk", "number", "source", "cause", "last_at"):
+            if (key := (number.lower(), source, cause)) in new:
+                found.append((key, pk, last_at))
+    return list({key: (key, pk, last_at) for key, pk, last_at in found}.values())
+
+
+def _renew(pk: int, last_at: datetime, values: dict[str, Any]) -> None:
+    changed: dict[str, Any] = dict(values)
+    if values["first_at"] - last_at < ANEW:
+        del changed["first_at"]
+        changed["count"] = F("count") + min(values["count"], 1_000_000)
+        changed["repeats"] = F("repeats") + min(values["repeats"], 1_000_000)
+        if not values["proven"]:
+            del changed["proven"]
+        if not values["messages"]:
+            del changed["messages"]
+    AttemptRow.objects.filter(pk=pk).update(**changed)
+
+
+def _worth_keeping(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without those that the quotas would drop again at once."""
+    of_extension: dict[int | None, list[dict[str, Any]]] = {}
+    for values in rows:
+        of_extension.setdefault(values["extension_id"], []).append(values)
+    crowded = {id for id, group in of_extension.items() if id is not None and len(group) > OF_AN_EXTENSION}
+    good = good_sources(crowded)
+    kept: list[dict[str, Any]] = []
+    for id, group in of_extension.items():
+        most = OF_UNKNOWN_NUMBERS if id is None else OF_AN_EXTENSION
+        if len(group) > most:
+            group.sort(key=lambda values: (values["proven"] or (id, values["source"]) in good, values["last_at"]))
+        kept += group[-most:]
+    return kept
+
+
+# All else
+
+
+def _write_periods(periods: list[Period]) -> None:
+    there = {id for ids in slices({period.account_id for period in periods}) for id in _existing(ids)}
+    wanted = {}
+    for period in periods:
+        started, ended = moment(period.started_at), moment(period.ended_at)
+        if period.account_id in there and ended > started and period.ending in ENDINGS:
+            wanted[period.account_id, started, period.ending] = OnlinePeriod(
+                extension_id=period.account_id, started_at=started, ended_at=ended, ending=period.ending,
+                source=clean_text(period.source, 64), user_agent=clean_text(period.user_agent, 128),
+            )
+    if not wanted:
+        return
+    accounts = {id for id, _started, _ending in wanted}
+    for ids in slices(accounts):  # told twice, when the store went away after the commit
+        rows = OnlinePeriod.objects.filter(
+            extension_id__in=ids, started_at__gte=min(started for _id, started, _ending in wanted)
+        )
+        for key in rows.order_by().values_list("extension_id", "started_at", "ending"):
+            wanted.pop(key, None)
+    OnlinePeriod.objects.bulk_create(wanted.values())
+    keep_periods(accounts)
+
+
+def _existing(ids: list[int]) -> list[int]:
+    return list(Extension.everything.filter(pk__in=ids).order_by().values_list("pk", flat=True))
+
+
+def _write_traces(traces: list[CallTrace]) -> None:
+    rows = []
+    for trace in traces:
+        if not trace.uniqueid or clean_text(trace.uniqueid, 64) != trace.uniqueid:
+            raise ValueError("uniqueid")
+        messages = messages_json(trace.messages, MOST_OF_A_CALL, MOST_BYTES_OF_A_CALL)
+        latest = max((message.at for message in trace.messages), default=None)
+        updated = {} if latest is None else {"updated_at": moment(latest)}
+        rows.append(TraceRow(uniqueid=trace.uniqueid, messages=messages, **updated))
+    TraceRow.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["uniqueid"], update_fields=["updated_at", "messages"]
+    )
+    keep_traces()
+
+
+def _write_watched(messages: list[Watched]) -> None:
+    rows = [
+        WatchedMessage(
+            number=clean_text(one.number.lower(), 64), call_id=clean_text(one.call_id, 255),
+            at=moment(one.message.at), message=message_json(one.message),
+        )
+        for one in messages
+    ]
+    WatchedMessage.objects.bulk_create(rows)
+    keep_watched({row.number for row in rows})
