@@ -5,7 +5,6 @@ thousand. What strangers do all day is one calm sentence."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from pbx.calls.words import in_words, media_facts
 from pbx.diagnosis.charts import Chart, charts
 from pbx.diagnosis.explain import explain_number
 from pbx.diagnosis.models import Attempt, Block
+from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.repairs import Button, button_for
 from pbx.diagnosis.server import server_verdicts
 from pbx.diagnosis.verdict import Confidence, Severity, Verdict
@@ -75,10 +75,11 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
         return None
     now = now or timezone.now()
     server = server_verdicts(quick=True)
+    unknown = list(_of_unknown_numbers(user, now))
     items = [
         *(_of_server(verdict) for verdict in server),
         *_of_extensions(user, now, {verdict.code for verdict in server}),
-        *_of_unknown_numbers(user, now),
+        *unknown,
         *_of_passwords(),
         *_of_calls(user, now),
     ]
@@ -86,7 +87,8 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
     calm = [item for item in items if item.severity is Severity.INFO]
     return Front(
         tuple(sorted(pressing, key=lambda item: _ORDER[item.severity])),
-        (*calm, *_of_strangers(user, now), *_of_blocks(user, now)), tuple(charts(now)),
+        (*calm, *_of_strangers(user, now, [item.subject for item in unknown]), *_of_blocks(user, now)),
+        tuple(charts(now)),
     )
 
 
@@ -183,7 +185,7 @@ def _of_unknown_numbers(user: User, now: datetime) -> Iterable[Item]:
     )
     sources = {source for _number, source in rows}
     ours = set(Binding.objects.online(now).filter(remote_host__in=sources).values_list("remote_host", flat=True))
-    numbers = dict.fromkeys(number for number, source in rows if source in ours or _is_inside(source))
+    numbers = dict.fromkeys(number for number, source in rows if source in ours or is_private(source))
     for number in list(numbers)[:MOST_UNKNOWN]:
         verdict = _worst(explain_number(number, now).verdicts, set())
         if verdict is not None:
@@ -195,16 +197,9 @@ def _of_unknown_numbers(user: User, now: datetime) -> Iterable[Item]:
             )
 
 
-def _is_inside(source: str) -> bool:
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return False
-    return address.is_private
-
-
-def _of_strangers(user: User, now: datetime) -> Iterable[Item]:
-    found = Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY).exclude(number="").aggregate(
+def _of_strangers(user: User, now: datetime, told: list[str]) -> Iterable[Item]:
+    tried = Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY)
+    found = tried.exclude(number__in=["", *told]).aggregate(
         numbers=Count("number", distinct=True), addresses=Count("source", distinct=True)
     )
     if found["numbers"]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from django.contrib import admin, messages
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -20,6 +20,7 @@ from pbx.diagnosis.panel import panel_of
 from pbx.diagnosis.repairs import LONGEST_NUMBER
 from pbx.diagnosis.repairs import act as do_act
 from pbx.diagnosis.visible import visible
+from sipcore.protocol.headers import clean_text
 
 
 def need_sight(request: HttpRequest) -> None:
@@ -27,7 +28,7 @@ def need_sight(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-@conditional_page
+@conditional_page  # what is rendered here and now: a page in which nothing changed costs its reader nothing
 def extension_panel(request: HttpRequest, pk: int) -> HttpResponse:
     """The panel of an extension, as a piece of its page."""
     need_sight(request)
@@ -35,20 +36,20 @@ def extension_panel(request: HttpRequest, pk: int) -> HttpResponse:
     if extension is None:
         raise Http404
     panel = panel_of(extension.number, extension, request.user)
-    return TemplateResponse(request, "admin/diagnosis/_panel.html", panel_context(request, panel))
+    return render(request, "admin/diagnosis/_panel.html", panel_context(request, panel))
 
 
 @conditional_page
 def number(request: HttpRequest, number: str) -> HttpResponse:
     """The same for a number that is no extension."""
     need_sight(request)
-    number = number.replace("\0", "")[:LONGEST_NUMBER]
+    number = clean_text(number, LONGEST_NUMBER)  # as it is where it was written down
     extension = Extension.objects.by_number(number).first()
     if extension is not None and not asks_for_a_piece(request):
         return redirect("admin:extensions_extension_change", extension.pk)
     context = panel_context(request, panel_of(number, extension, request.user))
     if asks_for_a_piece(request):
-        return TemplateResponse(request, "admin/diagnosis/_panel.html", context)
+        return render(request, "admin/diagnosis/_panel.html", context)
     return TemplateResponse(request, "admin/diagnosis/number.html", {
         **admin.site.each_context(request), **context,
         "title": _("Number %(number)s") % {"number": visible(number)},
@@ -59,7 +60,7 @@ def number(request: HttpRequest, number: str) -> HttpResponse:
 def front(request: HttpRequest) -> HttpResponse:
     """The part of the front page that renews itself."""
     need_sight(request)
-    return TemplateResponse(request, "admin/diagnosis/_front.html", {"front": front_of(request.user)})
+    return render(request, "admin/diagnosis/_front.html", {"front": front_of(request.user)})
 
 
 def panel_context(request: HttpRequest, panel) -> dict[str, object]:
@@ -75,7 +76,7 @@ def act(request: HttpRequest) -> HttpResponse:
     need_sight(request)
     verb, _colon, row = request.POST.get("act", "").partition(":")
     try:
-        messages.success(request, do_act(request, verb, row.replace("\0", "")[:LONGEST_NUMBER]))
+        messages.success(request, do_act(request, verb, clean_text(row, LONGEST_NUMBER)))
     except ObjectDoesNotExist:
         messages.warning(request, _("There is nothing left to do: what the button was about is gone."))
     back = request.POST.get("back", "")
@@ -87,10 +88,10 @@ def act(request: HttpRequest) -> HttpResponse:
 @require_POST
 def bundle(request: HttpRequest) -> HttpResponse:
     """The support bundle: settings, verdicts and ladders of everybody, masked."""
-    from pbx.diagnosis.bundle import make_bundle
-
     if not request.user.is_superuser:
         raise PermissionDenied
+    from pbx.diagnosis.bundle import make_bundle
+
     response = HttpResponse(make_bundle(), content_type="application/zip")
     name = f"pbx-support-{timezone.localtime():%Y-%m-%d-%H%M}.zip"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
