@@ -65,9 +65,10 @@ def state_of(link: ProbeLink, address: str, now: datetime | None = None) -> Prob
     first = verdicts[0]
     if first.code == "registered":
         return _good(evidence, address)
-    names = {"number": link.extension.number}
     if first.code in NOT_YET and not alive:
-        return _nothing_yet(evidence, everything, names, now - opened > PATIENCE)
+        if is_private(evidence.server.domain) and not is_private(address):
+            return _inner_server(evidence)
+        return _nothing_yet(evidence, everything, now - opened > PATIENCE)
     return ProbeState(
         tone="warning" if first.severity in (Severity.INFO, Severity.WARNING) else "error",
         headline=without_addresses(first.what, evidence, address), why=without_addresses(first.why, evidence, address),
@@ -119,24 +120,22 @@ def _good(evidence: NumberEvidence, address: str) -> ProbeState:
     )
 
 
-def _nothing_yet(
-    evidence: NumberEvidence, everything: NumberEvidence, names: dict[str, object], waited: bool
-) -> ProbeState:
+def _inner_server(evidence: NumberEvidence) -> ProbeState:
+    return ProbeState(
+        "error",
+        _("The server in the account, %(domain)s, is an address of an inner network: from outside no phone finds it.")
+        % {"domain": evidence.server.domain},
+        "", _("An administrator has to set SIP_DOMAIN in .env to the name or the public address of the PBX."),
+        _steps(Stage.INTERNET, failed=True), "",
+    )
+
+
+def _nothing_yet(evidence: NumberEvidence, everything: NumberEvidence, waited: bool) -> ProbeState:
     """No packet came that can be this phone's."""
     note = ""
+    names = {"number": evidence.number, "port": evidence.server.port}
     if living(everything):
         note = _("Another phone with the number %(number)s is registered somewhere else. That is no hindrance.") % names
-    server = evidence.server
-    names |= {"domain": server.domain, "port": server.port}
-    if is_private(server.domain):
-        return ProbeState(
-            "error",
-            _("The server in the account, %(domain)s, is an address of an inner network: from outside no phone finds "
-              "it.") % names,
-            "",
-            _("An administrator has to set SIP_DOMAIN in .env to the name or the public address of the PBX."),
-            _steps(Stage.INTERNET, failed=True), note,
-        )
     if not waited:
         return ProbeState(
             "waiting", _("Waiting for the phone of %(number)s …") % names, "",
