@@ -123,7 +123,7 @@ class Place(CallCase):
         """Its exit status: 0 when it was registered."""
         contact = f"sip:{number}@{host.address}:5999"
         return sipsak.register(
-            self.server, number, password, namespace=host.namespace, contact=contact, **options
+            self.server, number, password, namespace=host.namespace, contact=contact, local_port=5999, **options
         ).returncode
 
     def sipp(self, host: Host, scenario: str, number: str, password: str = PASSWORD, *, port: int = SIP_PORT,

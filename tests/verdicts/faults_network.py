@@ -74,9 +74,9 @@ class NetworkFaults(Place):
             fault.is_named(number)
 
     def test_nat_keepalive_lost_when_the_router_gets_another_address(self):
-        with self.fault("nat_keepalive_lost", "linphonec", "the provider gave the router another address") as fault:
+        with self.fault("nat_keepalive_lost", "baresip", "the provider gave the router another address") as fault:
             number, host = self.new_extension(), self.home()
-            self.start_linphone(host, number, expires=3600).wait_registered()
+            self.start_baresip(host, number, expires=3600).wait_registered()
             host.router.move(f"{host.outside}/24", f"{self.public_address()}/24")
             self.wait_silent(number)
             fault.is_named(number)

@@ -8,6 +8,7 @@ from tests.support.media_engines import OnOurRelay
 from tests.verdicts.faults_account import AccountFaults
 from tests.verdicts.faults_calls import CallFaults
 from tests.verdicts.faults_network import NetworkFaults
+from tests.verdicts.faults_server import ServerFaults
 from tests.verdicts.healthy import HealthyPhones
 from tests.verdicts.scoreboard import SCORE
 
@@ -24,11 +25,15 @@ class Network(NetworkFaults, OnOurRelay, OnSqlite):
     pass
 
 
+class Server(ServerFaults, OnOurRelay, OnSqlite):
+    pass
+
+
 class Calls(CallFaults, OnOurRelay, OnSqlite):
     pass
 
 
-del HealthyPhones, AccountFaults, NetworkFaults, CallFaults  # the loader would take them for cases of their own
+del HealthyPhones, AccountFaults, NetworkFaults, ServerFaults, CallFaults  # the loader would take them for cases
 
 
 def tearDownModule() -> None:
