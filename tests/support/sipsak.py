@@ -17,7 +17,8 @@ def register(
     contact = contact or f"sip:{number}@127.0.0.1:5999"
     inside = ["ip", "netns", "exec", namespace] if namespace else []
     return run_program([
-        *inside, sipsak, "-vvv", "-U", "-C", contact, "-x", str(expires), "-l", str(local_port), "-u", number, "-a", password,
+        *inside, sipsak, "-vvv", "-U", "-C", contact, "-x", str(expires), "-l", str(local_port),
+        "-u", number, "-a", password,
         # It looks the domain up even when it is told where to send, so the address is the domain; of a port there it
         # reads four digits.
         "-s", f"sip:{number}@{server[0]}", "-p", f"{server[0]}:{server[1]}",
