@@ -14,7 +14,7 @@ from extensions.hidden_account import hidden_account
 from pbx.checks import ipaddress_is_loopback, is_of_this_machine
 from pbx.diagnosis.causes.server_network import listening_addresses
 from pbx.diagnosis.self_phone import Account, Address, NoAnswer, SelfPhone, tcp_options
-from pbx.diagnosis.server_evidence import ALIVE, ServerEvidence
+from pbx.diagnosis.server_evidence import ServerEvidence
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
 from pbx.system.identity import current_realm
 from sipcore.protocol.errors import SipError
@@ -66,7 +66,7 @@ def ways(evidence: ServerEvidence) -> list[Way]:
 
 def _listening(evidence: ServerEvidence) -> list[Address]:
     """Of the process on this machine: it is there by its heartbeat, or at least has our port."""
-    here = [process for process in evidence.processes if process.beat_at > evidence.now - ALIVE]
+    here = [process for process in evidence.processes if process.lives(evidence.now)]
     for process in here:
         addresses = listening_addresses(process.listening)
         if os.path.exists(f"/proc/{process.pid}") and addresses:

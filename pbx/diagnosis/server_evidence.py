@@ -20,6 +20,10 @@ class ProcessFacts:
     started_at: datetime
     beat_at: datetime
     listening: str
+    gone: bool = False  # it was on this machine and is not any more, whatever its last beat says
+
+    def lives(self, now: datetime) -> bool:
+        return self.beat_at > now - ALIVE and not self.gone
 
 
 @dataclass(frozen=True, slots=True)

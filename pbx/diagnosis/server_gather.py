@@ -20,7 +20,6 @@ from pbx.diagnosis.firewall import Fate, read_rules, ruling
 from pbx.diagnosis.pending_migrations import pending_migrations
 from pbx.diagnosis.renaming import old_names, stale_for
 from pbx.diagnosis.server_evidence import (
-    ALIVE,
     DatabaseFacts,
     DiskFacts,
     DropFacts,
@@ -49,7 +48,7 @@ def gather_server(quick: bool) -> ServerEvidence:
     processes: tuple[ProcessFacts, ...] = ()
     if not database.error:
         processes = _processes(now)
-    running = any(process.beat_at > now - ALIVE for process in processes)
+    running = any(process.lives(now) for process in processes)
     try:
         rtp: tuple[int, int] | None = port_range(settings.RTP_PORTS, settings.RTP_WORKERS)
     except ValueError:
@@ -106,7 +105,22 @@ def _processes(now: datetime) -> tuple[ProcessFacts, ...]:
         rows = list(SipProcess.objects.filter(beat_at__gt=now - KEPT).order_by("-beat_at"))
     except Error:
         return ()
-    return tuple(ProcessFacts(row.node, row.pid, row.started_at, row.beat_at, row.listening) for row in rows)
+    return tuple(
+        ProcessFacts(row.node, row.pid, row.started_at, row.beat_at, row.listening, _is_gone(row)) for row in rows
+    )
+
+
+def _is_gone(row: SipProcess) -> bool:
+    """A process of this machine ended less than its last beat ago. Where it cannot be seen because it lives in another
+    container, it has a node of its own."""
+    if row.node != current_node() or Path(f"/proc/{row.pid}").exists():
+        return False
+    return not any(port == settings.SIP_PORT for table in ("udp", "udp6") for port, _dropped in _sockets(table))
+
+
+def current_node() -> str:
+    """SIP_NODE as ``runsip`` writes it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in settings.SIP_NODE)
 
 
 # The port

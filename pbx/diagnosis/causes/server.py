@@ -9,7 +9,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from pbx.diagnosis.server_evidence import ALIVE, DiskFacts, PortFacts, ServerEvidence
+from pbx.diagnosis.server_evidence import DiskFacts, PortFacts, ServerEvidence
 from pbx.diagnosis.verdict import Confidence, Severity, Stage, Verdict
 
 SKEW_SECONDS = 5.0
@@ -107,7 +107,7 @@ def _foreign(evidence: ServerEvidence) -> PortFacts | None:
 
 
 def _beats(evidence: ServerEvidence) -> bool:
-    return any(process.beat_at > evidence.now - ALIVE for process in evidence.processes)
+    return any(process.lives(evidence.now) for process in evidence.processes)
 
 
 def sip_not_running(evidence: ServerEvidence) -> Verdict | None:

@@ -7,7 +7,7 @@ from django.utils.translation import ngettext
 
 from pbx.checks import ipaddress_is_loopback, is_address, is_unspecified
 from pbx.diagnosis.firewall import Fate
-from pbx.diagnosis.server_evidence import ALIVE, ServerEvidence
+from pbx.diagnosis.server_evidence import ServerEvidence
 from pbx.diagnosis.verdict import Confidence, Severity, Stage, Verdict
 
 PORTS_OF_A_CALL = 4
@@ -107,7 +107,7 @@ def advertises_bind_address(evidence: ServerEvidence) -> Verdict | None:
 
 def _listens_elsewhere(evidence: ServerEvidence) -> Verdict | None:
     """All that it listens on is loopback, while phones are told another address."""
-    running = [process for process in evidence.processes if process.beat_at > evidence.now - ALIVE]
+    running = [process for process in evidence.processes if process.lives(evidence.now)]
     hosts = [host for process in running for host, _port in listening_addresses(process.listening)]
     if not hosts or not all(ipaddress_is_loopback(host) for host in hosts) or ipaddress_is_loopback(evidence.domain):
         return None
