@@ -11,6 +11,12 @@ register = template.Library()
 register.filter("visible", visible_text)
 
 
+@register.filter
+def message(text: str) -> str:
+    """A whole message, without the empty line at its end."""
+    return visible_text(text).rstrip()
+
+
 @register.inclusion_tag("admin/diagnosis/_live_panel.html", takes_context=True)
 def diagnosis_of(context, extension: Extension):
     """The panel of an extension, which renews itself."""
