@@ -12,6 +12,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from pbx.diagnosis.causes import credentials, delivery, presence, tampering
+from pbx.diagnosis.causes.blocked import blocked, rate_limited
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.reading import is_guess, is_of, living, open_attempts, silent, with_attempts
@@ -134,11 +135,13 @@ def number_verdicts(evidence: NumberEvidence) -> list[Verdict]:
     other = tuple(one for one in real if one not in own)
     here = bool(living(evidence))
 
-    found: list[Verdict | None] = [*_blocks(evidence)]
+    guarded = [one for one in (blocked(evidence), rate_limited(evidence)) if one is not None]
+    found: list[Verdict | None] = [one for one in guarded if one.severity is Severity.ERROR]
     found += _state(with_attempts(evidence, real)) if not here else []
     found += _named(own, evidence)
     if here:
         found.append(presence.registered(evidence))
+        found += guarded  # of another phone at the same address
     elif silent(evidence):
         found.append(presence.nat_keepalive_lost(evidence))
     found += _named(other, evidence)
@@ -159,15 +162,9 @@ def _is_of_registered_phone(attempt: AttemptFacts, evidence: NumberEvidence) -> 
     ``registered``."""
     if attempt.cause == "too_many_devices" and attempt.proven:
         return True
+    if attempt.cause in ("alg_tampering", "malformed") and attempt.asked.method != "REGISTER":
+        return False  # what happens to its calls does not touch its registration
     return any(is_of(attempt, device) for device in (*living(evidence), *silent(evidence)))
-
-
-def _blocks(evidence: NumberEvidence) -> list[Verdict | None]:
-    try:
-        from pbx.diagnosis.causes.blocked import blocked, rate_limited
-    except ImportError:
-        return []
-    return [blocked(evidence), rate_limited(evidence)]
 
 
 def _state(evidence: NumberEvidence) -> list[Verdict | None]:
@@ -193,7 +190,9 @@ def _named(attempts: tuple[AttemptFacts, ...], evidence: NumberEvidence) -> list
 
 
 def _nothing(evidence: NumberEvidence) -> list[Verdict | None]:
-    """No failure, no phone: it was here once, or never."""
+    """No failure that counts, no phone: it was here once, or never."""
+    if evidence.attempts:
+        return [delivery.let_in_again(evidence), delivery.unnamed(evidence)]
     if evidence.devices:
         return [delivery.nameless(evidence), presence.ended(evidence)]
     return [delivery.nameless(evidence), delivery.nothing_received(evidence)]
