@@ -239,6 +239,11 @@ class Recorder:
         self._traces.clear()
         return Gathered(self._failures.take(), periods, traces, self._take_watched(wall))
 
+    @property
+    def kept_bytes(self) -> int:
+        """Of messages, in memory."""
+        return sum(pool.bytes for pool in (self._phones, self._strangers, self._settled, self._calls))
+
     # Inside
 
     def _found(self, call_id: bytes) -> Conversation | None:

@@ -44,14 +44,25 @@ class Scrubbing(unittest.TestCase):
 
     def test_what_is_no_secret_stays_readable(self):
         text = self.clean(REGISTER)
-        for shown in ('username="1001"', 'realm="pbx.test"', 'uri="sip:pbx.test"', "algorithm=MD5", "nc=00000001",
-                      "Contact: <sip:1001@192.168.1.5:5062>;expires=3600", "Call-ID: abc@192.168.1.5", "User-Agent: Zoiper",
-                      f'response="{MASK}"', f'nonce="{MASK}"'):
+        for shown in (
+            'username="1001"',
+            'realm="pbx.test"',
+            'uri="sip:pbx.test"',
+            "algorithm=MD5",
+            "nc=00000001",
+            "Contact: <sip:1001@192.168.1.5:5062>;expires=3600",
+            "Call-ID: abc@192.168.1.5",
+            "User-Agent: Zoiper",
+            f'response="{MASK}"',
+            f'nonce="{MASK}"',
+        ):
             self.assertIn(shown, text)
 
     def test_our_own_challenge(self):
-        text = self.clean(f'SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm="r", nonce="{SECRET}", '
-                          'algorithm=MD5, qop="auth", stale=true\r\n\r\n')
+        text = self.clean(
+            f'SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm="r", nonce="{SECRET}", '
+            'algorithm=MD5, qop="auth", stale=true\r\n\r\n'
+        )
         self.assertIn('realm="r"', text)
         self.assertIn("stale=true", text)
 
@@ -59,7 +70,7 @@ class Scrubbing(unittest.TestCase):
         for header in (
             f'Authorization: Digest username="1001",\r\n response="{SECRET}"',
             f'Authorization:\r\n\tDigest username="1001",\r\n\t response\r\n\t=\r\n\t"{SECRET}"',
-            f'Authorization : Digest response={SECRET}',
+            f"Authorization : Digest response={SECRET}",
             f'AUTHORIZATION: digest RESPONSE = "{SECRET}"',
             f'Proxy-Authorization: Digest cnonce="{SECRET}"',
             f'Proxy-Authenticate: Digest nonce="{SECRET}"',
@@ -76,18 +87,27 @@ class Scrubbing(unittest.TestCase):
             f'Authorization: Digest username="1001"\r\nresponse="{SECRET}"',
             f'Authorization: Digest response="abc\r\n{SECRET}"',
             f'Authorization: Digest username="1001"\rresponse="{SECRET}"',
-            f'Subject: response={SECRET}',
+            f"Subject: response={SECRET}",
         ):
             for end in ("\r\n\r\n", "\r\n", ""):
                 with self.subTest(header=header, end=end):
                     self.clean(f"REGISTER sip:pbx.test SIP/2.0\r\nVia: x\r\n{header}\r\nUser-Agent: Zoiper{end}")
-                    self.clean(f"REGISTER sip:pbx.test SIP/2.0\n{header}\nUser-Agent: Zoiper{end}".replace("\r\n", "\n"))
+                    self.clean(
+                        f"REGISTER sip:pbx.test SIP/2.0\n{header}\nUser-Agent: Zoiper{end}".replace("\r\n", "\n")
+                    )
 
     def test_passwords_in_uris(self):
-        for uri in (f"sip:1001:{SECRET}@pbx.test", f"sips:1001:{SECRET}@pbx.test;x=1", f"SIP:1001:{SECRET}@h",
-                    f"sip:1001:a@{SECRET}@pbx.test", f"sip: 1001:{SECRET}@pbx.test"):
-            for text in (f"REGISTER {uri} SIP/2.0\r\nVia: x\r\n\r\n",
-                         f"REGISTER sip:x SIP/2.0\r\nTo: <{uri}>\r\nContact: {uri}\r\nRefer-To: <{uri}?Replaces=a>\r\n\r\n"):
+        for uri in (
+            f"sip:1001:{SECRET}@pbx.test",
+            f"sips:1001:{SECRET}@pbx.test;x=1",
+            f"SIP:1001:{SECRET}@h",
+            f"sip:1001:a@{SECRET}@pbx.test",
+            f"sip: 1001:{SECRET}@pbx.test",
+        ):
+            for text in (
+                f"REGISTER {uri} SIP/2.0\r\nVia: x\r\n\r\n",
+                f"REGISTER sip:x SIP/2.0\r\nTo: <{uri}>\r\nContact: {uri}\r\nRefer-To: <{uri}?Replaces=a>\r\n\r\n",
+            ):
                 with self.subTest(text=text):
                     self.assertIn("1001", self.clean(text))
 
@@ -96,18 +116,39 @@ class Scrubbing(unittest.TestCase):
         self.assertIn("Replaces=c1%3bto-tag%3db", text)
 
     def test_keys_of_encrypted_sound(self):
-        text = self.clean(sdp(f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{SDP_KEY}|2^20|1:4", "a=fingerprint:sha-256 AB:CD",
-                              f"k=clear:{SDP_KEY}", f"a=key-mgmt:mikey {SDP_KEY}", f"a=ice-pwd:{SDP_KEY}", "a=ice-ufrag:F7gI"),
-                          SDP_KEY)
+        text = self.clean(
+            sdp(
+                f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{SDP_KEY}|2^20|1:4",
+                "a=fingerprint:sha-256 AB:CD",
+                f"k=clear:{SDP_KEY}",
+                f"a=key-mgmt:mikey {SDP_KEY}",
+                f"a=ice-pwd:{SDP_KEY}",
+                "a=ice-ufrag:F7gI",
+            ),
+            SDP_KEY,
+        )
         self.assertIn("a=crypto:1 AES_CM_128_HMAC_SHA1_80", text)
         self.assertIn("a=fingerprint:sha-256 AB:CD", text)
         self.assertIn("a=ice-ufrag:F7gI", text)
-        for line in (f"a=crypto:1  AES  inline: {SDP_KEY}", f"A=CRYPTO:1 AES INLINE:{SDP_KEY}", f" a=crypto:1 X inline:{SDP_KEY}",
-                     f"a = crypto:1 {SDP_KEY}", f"a=crypto:1 AES {SDP_KEY}", SDP_KEY, f"a=ice-pwd : {SDP_KEY}"):
+        for line in (
+            f"a=crypto:1  AES  inline: {SDP_KEY}",
+            f"A=CRYPTO:1 AES INLINE:{SDP_KEY}",
+            f" a=crypto:1 X inline:{SDP_KEY}",
+            f"a = crypto:1 {SDP_KEY}",
+            f"a=crypto:1 AES {SDP_KEY}",
+            SDP_KEY,
+            f"a=ice-pwd : {SDP_KEY}",
+        ):
             with self.subTest(line=line):
                 self.clean(sdp(line), SDP_KEY)
-        self.clean(message(f"--b\r\nContent-Type: application/sdp\r\n\r\na=crypto:1 A inline:{SDP_KEY}\r\n--b--", "INVITE",
-                           "multipart/mixed;boundary=b"), SDP_KEY)
+        self.clean(
+            message(
+                f"--b\r\nContent-Type: application/sdp\r\n\r\na=crypto:1 A inline:{SDP_KEY}\r\n--b--",
+                "INVITE",
+                "multipart/mixed;boundary=b",
+            ),
+            SDP_KEY,
+        )
 
     def test_texts_and_digits_are_counted_not_shown(self):
         self.assertIn("(text of 16 characters)", self.clean(message(SECRET)))
@@ -115,12 +156,18 @@ class Scrubbing(unittest.TestCase):
             message(SECRET, "INFO", "application/dtmf-relay"),
             message(f"Signal={SECRET}\r\nDuration=160", "INFO", "application/dtmf"),
             message(SECRET, "MESSAGE", "application/sdp"),
-            message(SECRET, " MESSAGE"), message(SECRET, "message"), message(SECRET, "MESS\x00AGE"),
-            message(SECRET).replace("\r\n", "\n"), message(SECRET).replace("\r\n", "\r"),
-            message(SECRET).replace("\r\n\r\n", "\r\n"), message(f"hello: {SECRET}").replace("\r\n\r\n", "\r\n"),
+            message(SECRET, " MESSAGE"),
+            message(SECRET, "message"),
+            message(SECRET, "MESS\x00AGE"),
+            message(SECRET).replace("\r\n", "\n"),
+            message(SECRET).replace("\r\n", "\r"),
+            message(SECRET).replace("\r\n\r\n", "\r\n"),
+            message(f"hello: {SECRET}").replace("\r\n\r\n", "\r\n"),
             message(SECRET).replace("Content-Type: text/plain\r\n", ""),
-            message(SECRET).replace("Content-Type", "c"), message(SECRET, "NOTIFY", "application/kpml-response+xml"),
-            message(SECRET, "INVITE", "text/html"), message(SECRET, "INVITE", "application/sdp"),
+            message(SECRET).replace("Content-Type", "c"),
+            message(SECRET, "NOTIFY", "application/kpml-response+xml"),
+            message(SECRET, "INVITE", "text/html"),
+            message(SECRET, "INVITE", "application/sdp"),
         ):
             with self.subTest(broken=broken):
                 self.clean(broken)
@@ -131,10 +178,22 @@ class Scrubbing(unittest.TestCase):
         self.assertTrue(scrubbed(bytes(range(256)) * 8))
 
     def test_it_is_cut_and_linear(self):
-        for hostile in (b"A" * 65_000, b"sip:" * 16_000, b"sip:a:b" * 9_000, b'nonce="' * 9_000, b"nonce " * 10_000,
-                        b"Authorization: Digest " + b"a=" * 30_000, b"Authorization: " + b'\\"' * 30_000,
-                        b"a\r\n " * 16_000, b"@" * 65_000, b":@" * 32_000, b"\r\n" * 32_000, b"inline :" * 8_000,
-                        b"a" + b" " * 60_000 + b"=", b"response=" + b"\\" * 60_000):
+        for hostile in (
+            b"A" * 65_000,
+            b"sip:" * 16_000,
+            b"sip:a:b" * 9_000,
+            b'nonce="' * 9_000,
+            b"nonce " * 10_000,
+            b"Authorization: Digest " + b"a=" * 30_000,
+            b"Authorization: " + b'\\"' * 30_000,
+            b"a\r\n " * 16_000,
+            b"@" * 65_000,
+            b":@" * 32_000,
+            b"\r\n" * 32_000,
+            b"inline :" * 8_000,
+            b"a" + b" " * 60_000 + b"=",
+            b"response=" + b"\\" * 60_000,
+        ):
             with self.subTest(hostile=hostile[:30]):
                 started = time.process_time()
                 self.assertLessEqual(len(scrubbed(hostile)), 4096)
@@ -144,13 +203,16 @@ class Scrubbing(unittest.TestCase):
 
 PLANTED = [
     REGISTER,
-    message(SECRET), message(SECRET, "INFO", "application/dtmf-relay"),
-    f"INVITE sip:1:{SECRET}@h SIP/2.0\r\nProxy-Authorization: Digest username=\"1\", response=\"{SECRET}\"\r\n\r\n",
+    message(SECRET),
+    message(SECRET, "INFO", "application/dtmf-relay"),
+    f'INVITE sip:1:{SECRET}@h SIP/2.0\r\nProxy-Authorization: Digest username="1", response="{SECRET}"\r\n\r\n',
     sdp(f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{SECRET}"),
 ]
-# What a broken router, a broken phone or somebody hostile makes of a message: never inside the secret itself, nor inside
+# What a broken router, a broken phone or somebody hostile makes of a message: never inside the secret itself, nor in
 # the word that says that it is one.
-NOISE = st.sampled_from(["", "\r\n", "\n", "\r", " ", "\t", "\x00", ",", ";", '"', "\\", "=", ":", "@", "<", ">", "\u2028", "é"])
+NOISE = st.sampled_from(
+    ["", "\r\n", "\n", "\r", " ", "\t", "\x00", ",", ";", '"', "\\", "=", ":", "@", "<", ">", "\u2028", "é"]
+)
 
 
 def spoiled(text: str, cuts: list[tuple[float, str, int]]) -> str:
