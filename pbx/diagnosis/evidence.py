@@ -62,7 +62,7 @@ class AttemptFacts:
     user_agent: str
     sources: tuple[str, ...]
     asked: Asked
-    messages: tuple[WireMessage, ...]
+    messages: tuple[WireMessage, ...]  # of those causes only that are judged by them
     numbers_from_source: int = 1  # how many different numbers failed from this source lately
     number: str = ""  # as the phone wrote it
     source_known: bool = False  # a phone of this PBX has registered from that address lately

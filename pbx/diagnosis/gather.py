@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, Prefetch, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from extensions.models import Binding, Extension
+from extensions.models import Binding, DigestCredential, Extension
+from pbx.diagnosis.blocks import blocks_for
 from pbx.diagnosis.evidence import (
     AttemptFacts,
     BlockFacts,
@@ -24,6 +25,7 @@ from pbx.diagnosis.evidence import (
 )
 from pbx.diagnosis.likeness import likely_meant
 from pbx.diagnosis.models import Attempt, OnlinePeriod
+from pbx.diagnosis.sip_text import messages_from_json
 from pbx.system.identity import current_realm
 from pbx.system.models import SipProcess
 from pbx.system.server_address import sip_domain, sip_names
@@ -37,6 +39,9 @@ NAMELESS = timedelta(hours=1)
 ALIVE = timedelta(seconds=20)
 """A SIP process that has not written its heartbeat for so long is not running."""
 
+JUDGED_BY_MESSAGES = ("reply_lost",)
+"""Causes whose verdict looks at the messages; those of the others are many kilobytes for nothing."""
+
 MOST_ATTEMPTS, MOST_NAMELESS, MOST_DEVICES, MOST_PERIODS = 40, 10, 30, 300
 LONGEST_NUMBER = 64  # characters, as the column of the attempts
 SIMILAR = 3
@@ -47,7 +52,9 @@ def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
 
     :raises django.db.Error: when the database is away."""
     now, number = now or timezone.now(), clean_text(number, LONGEST_NUMBER)
-    extension = Extension.objects.by_number(number).first()
+    # No secret is read: neither the hash nor an HA1.
+    rows = Extension.objects.by_number(number).defer("password")
+    extension = rows.prefetch_related(Prefetch("credentials", DigestCredential.objects.defer("ha1"))).first()
     facts = None if extension is None else _extension(extension)
     attempts = _attempts(number, extension, now)
     devices = () if extension is None else _devices(extension, now)
@@ -100,17 +107,19 @@ def _attempts(number: str, extension: Extension | None, now: datetime) -> tuple[
     mine = Q(number__iexact=number) if extension is None else Q(extension=extension, number__iexact=number) | Q(
         extension=None, number__iexact=number
     )
-    rows = Attempt.objects.filter(mine, last_at__gt=now - RECENT).order_by("-last_at", "-pk")[:MOST_ATTEMPTS]
+    rows = Attempt.objects.filter(mine, last_at__gt=now - RECENT).order_by("-last_at", "-pk").defer("messages")
+    rows = rows[:MOST_ATTEMPTS]
     return _facts(rows, now)
 
 
 def _nameless(now: datetime) -> tuple[AttemptFacts, ...]:
-    rows = Attempt.objects.filter(number="", last_at__gt=now - NAMELESS).order_by("-last_at", "-pk")[:MOST_NAMELESS]
-    return _facts(rows, now)
+    rows = Attempt.objects.filter(number="", last_at__gt=now - NAMELESS).order_by("-last_at", "-pk")
+    return _facts(rows.defer("messages")[:MOST_NAMELESS], now)
 
 
 def _facts(rows: Iterable[Attempt], now: datetime) -> tuple[AttemptFacts, ...]:
     rows = list(rows)
+    messages = _messages(row.pk for row in rows if row.cause in JUDGED_BY_MESSAGES)
     sources = {row.source for row in rows}
     counts = _numbers_by_source(sources, now)
     known = set(Binding.objects.filter(remote_host__in=sources).order_by().values_list("remote_host", flat=True))
@@ -119,8 +128,8 @@ def _facts(rows: Iterable[Attempt], now: datetime) -> tuple[AttemptFacts, ...]:
             id=row.pk, cause=row.cause, source=row.source, port=row.port, transport=row.transport,
             first_at=row.first_at, last_at=row.last_at, count=row.count, repeats=row.repeats, proven=row.proven,
             user_agent=row.user_agent, sources=tuple(str(one) for one in row.sources or ()),
-            asked=_from_json(Asked, row.asked),
-            messages=tuple(_from_json(WireMessage, one) for one in row.messages or () if isinstance(one, Mapping)),
+            asked=_asked(row.asked),
+            messages=messages.get(row.pk, ()),
             numbers_from_source=counts.get(row.source, 1), number=row.number, source_known=row.source in known,
         )
         for row in rows
@@ -134,14 +143,15 @@ def _numbers_by_source(sources: Collection[str], now: datetime) -> dict[str, int
     return dict(rows.values("source").annotate(n=Count("number", distinct=True)).values_list("source", "n"))
 
 
-def _from_json(kind: type, data: Any) -> Any:
-    """A dataclass of what another version of the engine may have written with more or fewer fields."""
-    known = {one.name for one in fields(kind)}
-    values = {name: value for name, value in dict(data or {}).items() if name in known}
-    if kind is WireMessage:
-        empty = {"at": 0.0, "sent": False, "transport": "", "local": "", "remote": "", "size": 0, "text": ""}
-        values = {**empty, **values}
-    return kind(**values)
+def _messages(ids: Iterable[int]) -> dict[int, tuple[WireMessage, ...]]:
+    rows = Attempt.objects.filter(pk__in=list(ids)).order_by()
+    return {pk: messages_from_json(messages) for pk, messages in rows.values_list("pk", "messages")}
+
+
+def _asked(data: Any) -> Asked:
+    """Another version of the engine may have written more or fewer fields."""
+    known = {one.name for one in fields(Asked)}
+    return Asked(**{name: value for name, value in dict(data or {}).items() if name in known})
 
 
 def _periods(extension: Extension, now: datetime) -> tuple[PeriodFacts, ...]:
@@ -155,10 +165,6 @@ def _periods(extension: Extension, now: datetime) -> tuple[PeriodFacts, ...]:
 def _blocks(
     number: str, attempts: Iterable[AttemptFacts], devices: Iterable[DeviceFacts]
 ) -> tuple[BlockFacts, ...]:
-    try:
-        from pbx.diagnosis.blocks import blocks_for
-    except ImportError:
-        return ()
     return blocks_for(number, {one.source for one in attempts} | {one.source for one in devices})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+
 def set_password(number: str) -> str:
     return _(
         "Open the extension %(number)s, press “Password” and put the new password into the phone."

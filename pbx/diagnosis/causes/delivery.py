@@ -11,7 +11,7 @@ from pbx.diagnosis.causes.credentials import of_cause
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.lines import attempt_lines, hour, shown
 from pbx.diagnosis.networks import is_loopback, is_private
-from pbx.diagnosis.remedies import server_settings, switch_off_alg, try_again, try_mobile_data
+from pbx.diagnosis.remedies import only_try_again, server_settings, switch_off_alg, try_again, try_mobile_data
 from pbx.diagnosis.verdict import Confidence, Severity, Stage, Verdict
 from pbx.diagnosis.wire import host_of, path_lines
 
@@ -51,6 +51,37 @@ def nothing_received(evidence: NumberEvidence) -> Verdict | None:
         (_("The SIP server listens on %(listening)s") % {"listening": shown(server.listening)},)
         if server.listening else (),
         stopped_at=Stage.PHONE,
+    )
+
+
+def let_in_again(evidence: NumberEvidence) -> Verdict | None:
+    """The phone stood before a closed door, which has been opened since."""
+    rows = of_cause(evidence, "blocked", "rate_limited")
+    if not rows:
+        return None
+    names = {"number": shown(evidence.number), "time": hour(rows[0].last_at, evidence.now)}
+    return Verdict(
+        "blocked", Severity.WARNING,
+        _("The phone of %(number)s was blocked when it last tried; it is not blocked any more.") % names,
+        _("Its last message came at %(time)s and was not answered, because too much had failed from its address. The "
+          "phone has not tried since.") % names,
+        only_try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.OUR_PORT,
+    )
+
+
+def unnamed(evidence: NumberEvidence) -> Verdict | None:
+    """A cause that only a newer engine knows."""
+    if not evidence.attempts or of_cause(evidence, "blocked", "rate_limited"):
+        return None
+    row = evidence.attempts[0]
+    names = {"number": shown(evidence.number), "cause": shown(row.cause)}
+    return Verdict(
+        row.cause, Severity.ERROR,
+        _("An attempt of the phone of %(number)s failed.") % names,
+        _("The SIP server notes as the reason: %(cause)s. This program does not know that reason, so it is older than "
+          "the SIP server that runs.") % names,
+        _("Restart the whole PBX, so that all its parts are of one version."),
+        attempt_lines(evidence.attempts, evidence.now), stopped_at=Stage.CHALLENGE,
     )
 
 

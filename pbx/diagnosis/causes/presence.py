@@ -213,7 +213,7 @@ def guessed_at(evidence: NumberEvidence) -> Verdict | None:
     ) % names
     if is_private(rows[0].source):
         why = _("It did not work. The address is inside the local network: probably it is another phone with this "
-                "number whose settings are wrong.")
+                "number whose settings are wrong, but it may also be somebody there who tries out passwords.")
     else:
         why = _("It did not work, and the phone of %(number)s is not affected. Usually this is a stranger on the "
                 "internet who tries numbers and passwords; it can also be another phone of yours with wrong settings.")

@@ -16,20 +16,26 @@ from pbx.diagnosis.wire import host_of, learns_its_address, sent_by_of, stun_add
 
 
 def alg_tampering(evidence: NumberEvidence) -> Verdict | None:
-    """What was signed with the password is not what arrived."""
+    """What was signed with the password is not what arrived, or the length that it gives is not its length."""
     rows = of_cause(evidence, "alg_tampering")
     if not rows:
         return None
     asked = rows[0].asked
     names = {
         "number": shown(evidence.number), "signed": shown(asked.digest_uri), "came": shown(asked.request_uri),
+        "said": asked.content_length, "bytes": asked.body_bytes,
     }
+    if asked.content_length is not None and asked.content_length != asked.body_bytes:
+        why = _("The phone says that %(said)d bytes follow, but %(bytes)d came: somebody has put another address into "
+                "its message and forgot to correct the length.") % names
+    else:
+        why = _("The phone signed a message to “%(signed)s” with its password, but the message that arrived is "
+                "addressed to “%(came)s”. So the signature cannot be right, whatever the password.") % names
     return Verdict(
         "alg_tampering", Severity.ERROR,
         _("Something on the way rewrites the messages of the phone of %(number)s.") % names,
-        _("The phone signed a message to “%(signed)s” with its password, but the message that arrived is addressed to "
-          "“%(came)s”. So the signature cannot be right, whatever the password. Usually it is the router in front of "
-          "the phone that means to help (“SIP ALG”); rarely it is a faulty phone.") % names,
+        why + " " + _("Usually it is the router in front of the phone that means to help (“SIP ALG”); rarely it is a "
+                      "faulty phone."),
         " ".join([switch_off_alg(), try_again()]),
         attempt_lines(rows, evidence.now) + _signs(rows[0]),
         confidence=Confidence.LIKELY, stopped_at=Stage.CHALLENGE,
@@ -109,7 +115,7 @@ def _signs(attempt: AttemptFacts) -> tuple[str, ...]:
     """What in one message does not fit together."""
     asked, lines = attempt.asked, []
     via, contact = sent_by_of(asked.via) if asked.vias <= 1 else None, uri_of(asked.contact)
-    if asked.content_length is not None and asked.content_length > asked.body_bytes:
+    if asked.content_length is not None and asked.content_length != asked.body_bytes:
         lines.append(
             _("Content-Length says %(said)d, %(came)d bytes came")
             % {"said": asked.content_length, "came": asked.body_bytes}
