@@ -11,11 +11,13 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from pbx.diagnosis.calls import call_faults
 from pbx.diagnosis.causes import credentials, delivery, presence, tampering
 from pbx.diagnosis.causes.blocked import blocked, rate_limited
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.reading import is_guess, is_of, living, open_attempts, silent, with_attempts
+from pbx.diagnosis.server import server_verdicts
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
 
 CALLS_OF = timedelta(hours=1)
@@ -88,24 +90,13 @@ class Explanation:
 
 def explain_number(number: str, now: datetime | None = None) -> Explanation:
     """Never raises for a database that is away: that is a verdict."""
-    from pbx.diagnosis.server import server_verdicts
-
-    try:
-        from pbx.diagnosis.calls import call_faults
-    except ImportError:
-        def call_faults(number, since):
-            return ()
-
     now = now or timezone.now()
     server = server_verdicts(quick=True)
     try:
         evidence = gather_number(number, now)
         calls = call_faults(evidence.number, now - CALLS_OF)
     except DatabaseError:
-        found = [verdict for verdict in server if verdict.code in BEFORE_ALL]
-        if not any(verdict.code in ("database_down", "migrations_pending") for verdict in found):
-            found.insert(0, _database_failed())  # it was there when the server was looked at
-        return Explanation(number, None, tuple(found))
+        return Explanation(number, None, without_database(server))
     return Explanation(evidence.number, evidence, verdicts_of(evidence, server, calls))
 
 
@@ -206,9 +197,17 @@ def _once(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(found.values())
 
 
+def without_database(server: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """What can be said when the database could not be asked."""
+    found = [verdict for verdict in server if verdict.code in BEFORE_ALL]
+    if not any(verdict.code in ("database_down", "migrations_pending") for verdict in found):
+        found.insert(0, _database_failed())  # it was there when the server was looked at
+    return tuple(found)
+
+
 def _database_failed() -> Verdict:
     return Verdict(
         "database_down", Severity.ERROR, _("The database did not answer for a moment."),
-        _("It is there again now, but it could not be asked about this number."), _("Ask once more."),
+        _("It is there again now, but this question could not be answered."), _("Ask once more."),
         stopped_at=Stage.OUR_PORT,
     )

@@ -37,7 +37,7 @@ class DatabaseCase(TestCase):
             node="test", pid=1, started_at=self.now - timedelta(hours=1), beat_at=self.now,
             listening="udp and tcp 0.0.0.0:5060", version="1",
         )
-        quick = mock.patch("pbx.diagnosis.server.server_verdicts", return_value=[])
+        quick = mock.patch("pbx.diagnosis.explain.server_verdicts", return_value=[])
         self.server = quick.start()
         self.addCleanup(quick.stop)
 

@@ -11,9 +11,12 @@ from django.db import DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from pbx.calls.models import CallRecord
+from pbx.diagnosis.calls import explain_call
 from pbx.diagnosis.difference import difference_card
-from pbx.diagnosis.explain import Explanation, explain_number
+from pbx.diagnosis.explain import Explanation, explain_number, without_database
 from pbx.diagnosis.gather import LONGEST_NUMBER
+from pbx.diagnosis.server import server_verdicts
 from pbx.diagnosis.terminal import one_line, verdicts_as_text
 from pbx.diagnosis.verdict import Severity, Verdict
 
@@ -68,10 +71,6 @@ class Command(BaseCommand):
         return "\n".join(["", title, *(f"    {one_line(row)}" for row in rows)])
 
     def _call(self, uniqueid: str, as_json: bool) -> bool:
-        from pbx.calls.models import CallRecord
-        from pbx.diagnosis.calls import explain_call
-        from pbx.diagnosis.server import server_verdicts
-
         try:
             record = CallRecord.objects.filter(uniqueid=uniqueid.replace("\0", "")).first()
             if record is None:
@@ -81,17 +80,15 @@ class Command(BaseCommand):
                 )
             verdicts = tuple(explain_call(record))
         except DatabaseError:
-            verdicts = tuple(server_verdicts(quick=True))
+            verdicts = without_database(server_verdicts(quick=True))
         if as_json:
             language = (translation.get_language() or "en").partition("-")[0]
             found = [verdict.as_json() for verdict in verdicts]
             self._write(json.dumps(
                 {"call": uniqueid, "language": language, "verdicts": found}, ensure_ascii=False, indent=1
             ))
-        elif verdicts:
-            self._write(verdicts_as_text(verdicts))
         else:
-            self._write(_("Nothing was wrong with this call."))
+            self._write(verdicts_as_text(verdicts))
         return all(_harmless(verdict) for verdict in verdicts)
 
     def _write(self, text: str) -> None:
