@@ -88,7 +88,9 @@ class Ladder:
     ended: datetime | None = None  # the last message of it
 
 
-def ladder_of(messages: Iterable[WireMessage], cause: str = "", title: str = "") -> Ladder:
+def ladder_of(
+    messages: Iterable[WireMessage], cause: str = "", title: str = "", most: int = MOST_ARROWS
+) -> Ladder:
     """``cause``: why it failed, where that is known; it explains the refusal among the messages. Raises ValueError
     when there is no message."""
     texts = [read(message) for message in sorted(messages, key=lambda message: message.at)]
@@ -117,7 +119,7 @@ def ladder_of(messages: Iterable[WireMessage], cause: str = "", title: str = "")
             _moment(text.message.at), max(0.0, text.message.at - first), *ends, _label(text), caption.text,
             caption.tone, text.message.text, repeated, f"{columns[ends[0]]} → {columns[ends[1]]}", text.message.size,
         ))
-    left_out = max(0, len(drawn) - MOST_ARROWS)
+    left_out = max(0, len(drawn) - most)
     if left_out:
         del drawn[FIRST_ARROWS : FIRST_ARROWS + left_out]
     shown = tuple(replace(PBX, label=_("PBX")) if column is PBX else column for column in columns)
@@ -140,12 +142,16 @@ def ladders_of_number(number: str) -> list[Ladder]:
 
 
 def ladder_of_call(record: CallRecord) -> Ladder | None:
-    trace = CallTrace.objects.filter(uniqueid=record.uniqueid).first()
-    messages = messages_from_json(trace.messages) if trace is not None else ()
+    messages = messages_of_call(record)
     if not messages:
         return None
     title = _("Call from %(src)s to %(dst)s") % {"src": record.src, "dst": record.dst}
     return ladder_of(messages, record.cause, title)
+
+
+def messages_of_call(record: CallRecord) -> tuple[WireMessage, ...]:
+    trace = CallTrace.objects.filter(uniqueid=record.uniqueid).first()
+    return messages_from_json(trace.messages) if trace is not None else ()
 
 
 def conversations(messages: Iterable[WireMessage]) -> list[tuple[WireMessage, ...]]:
