@@ -24,7 +24,7 @@ from pbx.calls.live import active_calls, extension_pages
 from pbx.calls.models import ActiveCall, CallRecord, ask_to_hang_up
 from pbx.calls.timeline import directions_of, steps_of
 from pbx.calls.totals import CountedPaginator
-from pbx.calls.words import fact_remedy, in_words, media_facts, short_reason, what_to_do, why_it_ended
+from pbx.calls.words import short_reason
 
 HANG_UP = "calls.hangup_activecall"
 
@@ -151,15 +151,8 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
 def detail_of(call: CallRecord) -> dict[str, object]:
     """What the page of one call shows of it."""
-    media = call.media_rows
-    facts = media_facts(media, call.talk_seconds(timezone.now()))
     return {
         "call": call, "steps": steps_of(call), "directions": directions_of(call), "legs": call.leg_rows,
-        "reason": why_it_ended(
-            call.cause, src=call.src, dst=call.dst, hung_up_by=call.hung_up_by, legs=call.leg_rows
-        ),
-        "remedy": what_to_do(call.cause),
-        "facts": [{"code": fact.code, "text": in_words(fact), "remedy": fact_remedy(fact)} for fact in facts],
         "talk_time": clock(call.billsec), "duration": clock(call.duration),
     }
 

@@ -151,8 +151,10 @@ class Command(DatabaseCommand):
 
     def _print(self, lines: Iterable[Line]) -> None:
         styles = {"good": self.style.SUCCESS, "bad": self.style.ERROR, "title": self.style.MIGRATE_HEADING}
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
         for line in lines:
-            self.stdout.write(line.text, style_func=styles.get(line.tone, _plain))
+            text = line.text.encode(encoding, "replace").decode(encoding)
+            self.stdout.write(text, style_func=styles.get(line.tone, _plain))
         with suppress(AttributeError):
             self.stdout.flush()
 

@@ -11,8 +11,7 @@ from django.db import DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from pbx.calls.models import CallRecord
-from pbx.diagnosis.calls import explain_call
+from pbx.diagnosis.calls import explain_call, find_call
 from pbx.diagnosis.difference import difference_card
 from pbx.diagnosis.explain import Explanation, explain_number, without_database
 from pbx.diagnosis.gather import LONGEST_NUMBER
@@ -72,7 +71,7 @@ class Command(BaseCommand):
 
     def _call(self, uniqueid: str, as_json: bool) -> bool:
         try:
-            record = CallRecord.objects.filter(uniqueid=uniqueid.replace("\0", "")).first()
+            record = find_call(uniqueid)
             if record is None:
                 raise CommandError(
                     _("There is no call with the ID %(id)s. The IDs are in the list of call records and in its CSV "
