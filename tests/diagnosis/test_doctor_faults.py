@@ -143,7 +143,9 @@ class RunningFaults:
         done = self.manage_in_namespace("check")
         self.assertIn("pbx.W042", done)
         self.assertIn("SIP_ALIASES", done)
-        self.pbx.manage("shell", "-v", "0", "-c", "from extensions.models import Binding; Binding.objects.all().delete()")
+        self.pbx.manage("shell", "-v", "0", "-c", (
+            "from extensions.models import Binding; Binding.objects.all().delete()"
+        ))
 
     def forget_name(self, name: str, other: str) -> None:
         """As if that phone had registered while SIP_DOMAIN was another."""
