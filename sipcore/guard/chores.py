@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -43,17 +44,22 @@ class GuardChores:
         self._newest = 0
         guard.ask = self._ask
 
+    def load(self) -> None:
+        """Take up the blocks of before the start, before the first packet is read. When the store is away they are
+        taken up as soon as it is back."""
+        with suppress(StoreUnavailable):
+            self._guard.loaded(self._load())
+
     def started(self) -> None:
-        """Take up the blocks of before the start."""
+        if not self._loaded:
+            self._queue.call(lambda: self._in_loop(partial(self._guard.loaded, self._load())))
 
-        def load() -> None:
-            self._newest = self._stored.last_request()
-            self._seen = {request.id for request in self._stored.requests(self._newest - OVERLAP)}
-            blocks = self._stored.load(self._clock.wall())
-            self._loaded = True
-            self._in_loop(lambda: self._guard.loaded(blocks))
-
-        self._queue.call(load)
+    def _load(self) -> list[Block]:
+        self._newest = self._stored.last_request()
+        self._seen = {request.id for request in self._stored.requests(self._newest - OVERLAP)}
+        blocks = self._stored.load(self._clock.wall())
+        self._loaded = True
+        return blocks
 
     def every_second(self) -> None:
         now = self._clock.wall()

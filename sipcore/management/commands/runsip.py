@@ -247,6 +247,7 @@ class SipServerProcess:
         self._chores.guard = GuardChores(
             guard, DjangoGuardStore(), self._store, clock, self.server.in_loop, self._log
         )
+        self._chores.guard.load()
 
     async def run(self) -> None:
         self._store.start()
