@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
@@ -65,12 +66,6 @@ class Front:
 
 def front_of(user: User, now: datetime | None = None) -> Front | None:
     """None for someone who may not see extensions."""
-    try:
-        import pbx.diagnosis.calls
-        import pbx.diagnosis.causes.blocked
-        import pbx.diagnosis.causes.credentials  # noqa: F401  (being built)
-    except ImportError:
-        return None
     if not may_see(user):
         return None
     now = now or timezone.now()
@@ -216,7 +211,7 @@ def _of_blocks(user: User, now: datetime) -> Iterable[Item]:
             "%(count)d address is blocked now.", "%(count)d addresses are blocked now.", count
         ) % {"count": count}, button=(
             Button(_("Show"), reverse("admin:diagnosis_block_changelist"))
-            if user.has_perm("diagnosis.view_block") else None
+            if user.has_perm("diagnosis.view_block") and site.is_registered(Block) else None
         ))
 
 

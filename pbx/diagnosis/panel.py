@@ -14,15 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from extensions.models import Extension
 from pbx.diagnosis.difference import DifferenceCard, difference_card
 from pbx.diagnosis.explain import Explanation, explain_number
+from pbx.diagnosis.ladder import Ladder, ladders_of_number
 from pbx.diagnosis.models import Watch
 from pbx.diagnosis.repairs import Button, button_for, watched_name
 from pbx.diagnosis.strip import Strip, strip_of
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
-
-try:
-    from pbx.diagnosis.ladder import Ladder, ladders_of_number
-except ImportError:  # being built
-    Ladder, ladders_of_number = None, lambda number: []
 
 MOST_LADDERS = 6
 

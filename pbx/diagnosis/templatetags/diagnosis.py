@@ -5,6 +5,8 @@ from __future__ import annotations
 from django import template
 
 from extensions.models import Extension
+from pbx.diagnosis.pages import panel_context
+from pbx.diagnosis.panel import panel_of
 from pbx.diagnosis.visible import visible as visible_text
 
 register = template.Library()
@@ -21,13 +23,5 @@ def message(text: str) -> str:
 def diagnosis_of(context, extension: Extension):
     """The panel of an extension, which renews itself."""
     request = context["request"]
-    try:
-        import pbx.diagnosis.calls
-        import pbx.diagnosis.causes.blocked
-        import pbx.diagnosis.causes.credentials  # noqa: F401  (being built)
-        from pbx.diagnosis.pages import panel_context
-        from pbx.diagnosis.panel import panel_of
-    except ImportError:
-        return {}
     panel = panel_of(extension.number, extension, request.user)
     return {**panel_context(request, panel), "request": request, "csrf_token": context.get("csrf_token")}
