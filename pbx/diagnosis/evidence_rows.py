@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from pbx.diagnosis.models import Attempt as AttemptRow
-from sipcore.evidence.facts import Attempt, WireMessage
+from sipcore.evidence.facts import Asked, Attempt, WireMessage
 from sipcore.protocol.headers import clean_text
 
 MOST_MESSAGES, MOST_BYTES = 24, 48 * 1024
@@ -24,6 +24,7 @@ LATEST = 2**36
 
 _NOT_STORED = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither; line feeds stay
 
+_ASKED, _MESSAGE = (tuple(field.name for field in fields(kind)) for kind in (Asked, WireMessage))
 _TEXTS = ("number", "source", "transport", "cause")
 _WIDTHS = {field.name: field.max_length for field in AttemptRow._meta.concrete_fields if field.max_length}
 
@@ -47,7 +48,7 @@ def attempt_values(attempt: Attempt) -> dict[str, Any]:
         "last_at": moment(attempt.last_at),
         "user_agent": clean_text(attempt.asked.user_agent, _WIDTHS["user_agent"]),
         "sources": [clean_text(one, 64) for one in attempt.sources[-MOST_SOURCES:]],
-        "asked": {name: _plain(value) for name, value in asdict(attempt.asked).items()},
+        "asked": {name: _plain(getattr(attempt.asked, name)) for name in _ASKED},
         "messages": messages_json(attempt.messages),
     }
 
@@ -69,7 +70,7 @@ def messages_json(
 
 def message_json(message: WireMessage) -> dict[str, Any]:
     moment(message.at)
-    return {name: _plain(value) for name, value in asdict(message).items()}
+    return {name: _plain(getattr(message, name)) for name in _MESSAGE}
 
 
 def number(value: int) -> int:

@@ -46,7 +46,7 @@ ANEW = timedelta(hours=24)
 WATCHED_TIME = timedelta(hours=1)
 """How long the messages of a watched phone stay."""
 
-CHUNK = 200
+CHUNK = 2000
 """Rows written in one transaction."""
 
 R = TypeVar("R")
