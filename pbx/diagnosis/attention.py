@@ -19,7 +19,8 @@ from django.utils.translation import ngettext
 
 from extensions.models import Binding, CredentialState, Extension
 from pbx.calls.models import CallRecord
-from pbx.calls.words import in_words, media_facts
+from pbx.calls.words import media_facts
+from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
 from pbx.diagnosis.charts import Chart, charts
 from pbx.diagnosis.explain import explain_number
 from pbx.diagnosis.models import Attempt, Block
@@ -30,7 +31,10 @@ from pbx.diagnosis.verdict import Confidence, Severity, Verdict
 
 DAY = timedelta(hours=24)
 LATELY = timedelta(hours=3)
-"""Calls without sound are told for so long."""
+"""Calls with trouble of their sound are told for so long."""
+
+SUSPECT_ENDS = ("codec_mismatch", "ack_lost")
+"""Ends of calls that are faults of their sound or of their way, besides those that the counters of sound tell."""
 
 MOST_EXTENSIONS = 20
 MOST_UNKNOWN = 3
@@ -73,7 +77,7 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
     unknown = list(_of_unknown_numbers(user, now))
     items = [
         *(_of_server(verdict) for verdict in server),
-        *_of_extensions(user, now, {verdict.code for verdict in server}),
+        *_of_extensions(user, now, {*(verdict.code for verdict in server), *SOUND_FAULTS}),
         *unknown,
         *_of_passwords(),
         *_of_calls(user, now),
@@ -100,14 +104,14 @@ def _of_server(verdict: Verdict) -> Item:
 
 # extensions
 
-def _of_extensions(user: User, now: datetime, server_codes: set[str]) -> Iterable[Item]:
+def _of_extensions(user: User, now: datetime, told_elsewhere: set[str]) -> Iterable[Item]:
     chosen = list(dict.fromkeys(_candidates(now)))[:MOST_EXTENSIONS]
     rows = Extension.objects.defer("password").in_bulk(chosen)
     for pk in chosen:
         extension = rows.get(pk)
         if extension is None:
             continue
-        verdict = _worst(explain_number(extension.number, now).verdicts, server_codes)
+        verdict = _worst(explain_number(extension.number, now).verdicts, told_elsewhere)
         if verdict is not None:
             yield _of_verdict(verdict, extension, user)
 
@@ -222,27 +226,27 @@ def _list_button(user: User, url: str) -> Button | None:
 # calls
 
 def _of_calls(user: User, now: datetime) -> Iterable[Item]:
-    """Calls without sound."""
+    """Calls whose sound did not come through. Their counters find them; only the newest are explained."""
     if not user.has_perm("calls.view_callrecord"):
         return
-    silent = []
-    calls = CallRecord.objects.filter(start__gt=now - LATELY, answer__isnull=False).order_by("-start")
-    for call in calls.defer("legs")[:MOST_ROWS]:
-        facts = media_facts(call.media_rows, call.talk_seconds(now))
-        fact = next((fact for fact in facts if fact.code.startswith("no_audio")), None)
-        if fact is not None:
-            silent.append((call, fact))
-    for call, fact in silent[:MOST_CALLS]:
-        page = reverse("admin:calls_callrecord_change", args=[call.pk])
-        yield Item(
-            fact.code, Severity.WARNING, in_words(fact),
-            _("Call from %(src)s to %(dst)s at %(time)s") % {
-                "src": call.src, "dst": call.dst, "time": f"{timezone.localtime(call.start):%H:%M}",
-            }, page, button=Button(_("See the call"), page),
-        )
-    more = len(silent) - MOST_CALLS
+    calls = CallRecord.objects.filter(start__gt=now - LATELY).exclude(end__isnull=True, answer__isnull=True)
+    suspect = [
+        call for call in calls.order_by("-start")[:MOST_ROWS]
+        if call.cause in SUSPECT_ENDS or media_facts(call.media_rows, call.talk_seconds(now))
+    ]
+    for call in suspect[:MOST_CALLS]:
+        verdict = next((verdict for verdict in explain_call(call) if verdict.code in SOUND_FAULTS), None)
+        if verdict is not None:
+            page = reverse("admin:calls_callrecord_change", args=[call.pk])
+            yield Item(
+                verdict.code, Severity.WARNING, verdict.what,
+                _("Call from %(src)s to %(dst)s at %(time)s") % {
+                    "src": call.src, "dst": call.dst, "time": f"{timezone.localtime(call.start):%H:%M}",
+                }, page, verdict.do, Button(_("See the call"), page), verdict.confidence is Confidence.LIKELY,
+            )
+    more = len(suspect) - MOST_CALLS
     if more > 0:
         yield Item("no_audio", Severity.WARNING, ngettext(
-            "%(count)d more call of the last hours had no sound in one direction or both.",
-            "%(count)d more calls of the last hours had no sound in one direction or both.", more,
+            "%(count)d more call of the last hours had trouble with its sound.",
+            "%(count)d more calls of the last hours had trouble with their sound.", more,
         ) % {"count": more}, button=Button(_("Show"), reverse("admin:calls_callrecord_changelist")))

@@ -10,7 +10,10 @@ from django.utils import timezone
 from extensions.models import DigestCredential
 from pbx.calls.models import CallRecord
 from pbx.calls.words import CAUSES
+from pbx.diagnosis.models import Attempt, Watch
+from pbx.diagnosis.reasons import REASONS
 from pbx.system.models import SipProcess
+from tests.admin_ui.evidence_rows import make_attempt, make_block, make_period
 from tests.extensions.rows import make_binding, make_extension
 
 ADMINISTRATOR, PASSWORD = "root", "a-Long-enough-1"
@@ -37,11 +40,27 @@ def furnish() -> None:
     seen = make_extension("1006", display_name="Oʻtkir")
     make_binding(seen, key="f", user_agent="MicroSIP/3.21", seconds_left=-90000)
     SipProcess.objects.create(node="pbx", worker=0, pid=1, started_at=now, beat_at=now, listening="udp", version="1")
+    _trouble(reception, seen)
     for number, cause in enumerate(CAUSES):
         _call(now - timedelta(minutes=3 * number + 1), cause)
     _call(now - timedelta(days=2), "normal", silent=True)
     _call(now - timedelta(seconds=70), "", answered=True)
     _call(now - timedelta(seconds=7), "", node="silent")
+
+
+def _trouble(reception, seen) -> None:
+    """Failed attempts of every reason, a block, a strip with every state, a phone that is watched."""
+    for minutes, cause in enumerate(REASONS):
+        make_attempt(f"70{minutes:02}", cause, minutes_ago=minutes, source="198.51.100.7", count=3)
+    make_attempt("1001", "wrong_password", reception)
+    make_attempt("1006", "challenge_unanswered", seen)
+    make_attempt("10011", "unknown_extension", source="192.168.77.8")
+    make_attempt("", "malformed")
+    make_block("1006")
+    make_period(reception, 20, 15)
+    for number in range(6):
+        make_period(reception, 9 - number / 7, 8.98 - number / 7)
+    Watch.objects.create(number="1006", until=timezone.now() + timedelta(minutes=10))
 
 
 def _call(start, cause: str, *, answered: bool = False, silent: bool = False, node: str = "pbx") -> None:
@@ -86,6 +105,9 @@ def addresses() -> dict[str, str]:
         "phone-link-refused": f"/admin/extensions/extension/{ids['1004']}/phone-link/",
         "forget-all": f"{one}/forget/", "forget-one": f"{one}/forget/{binding.pk}/",
         "delete": f"{one}/delete/", "history": f"{one}/history/",
+        "number": "/admin/diagnosis/number/10011/", "never-seen": "/admin/diagnosis/number/5555/",
+        "attempts": "/admin/diagnosis/attempt/", "no-attempts": "/admin/diagnosis/attempt/?q=zzz",
+        "attempt": f"/admin/diagnosis/attempt/{Attempt.objects.get(number='').pk}/change/",
         "registrations": "/admin/extensions/binding/", "no-registrations": "/admin/extensions/binding/?q=zzz",
         "active-calls": "/admin/calls/activecall/", "calls": "/admin/calls/callrecord/",
         "call-silent": f"/admin/calls/callrecord/{silent.pk}/change/",
