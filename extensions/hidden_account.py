@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from extensions.models import Extension
 from extensions.passwords import generate_password
+from sipcore.ports import HIDDEN_PREFIX
 
-PREFIX = "~doctor-"
 LIFETIME = timedelta(minutes=10)
 """After so long it is of a run that was killed."""
 
@@ -27,7 +27,7 @@ def hidden_account() -> Iterator[tuple[str, str]]:
     :raises django.db.Error: when the database is away."""
     forget_hidden_accounts()
     password = generate_password()
-    account = Extension(number=PREFIX + secrets.token_hex(8), max_devices=10, hidden=True)
+    account = Extension(number=HIDDEN_PREFIX + secrets.token_hex(8), max_devices=10, hidden=True)
     account.set_password(password)
     account.save()
     try:

@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from sipcore.protocol.flow import Flow
 
+HIDDEN_PREFIX = "~doctor-"
+"""Of the numbers of the doctor's accounts; no extension's number can have its first character."""
+
 
 class StoreUnavailable(Exception):
     """The store cannot be read or written now. The phone is told 503, never 401, 403 or 404."""
