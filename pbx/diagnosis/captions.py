@@ -35,8 +35,8 @@ class Told:
     asked: dict[tuple[str, int, str, bool], SipText] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     ringing: set[str] = field(default_factory=set)
-    ended: set[str] = field(default_factory=set)
-    """Call-IDs whose INVITE was refused or taken back: their ACK confirms that."""
+    ended: set[tuple[str, int]] = field(default_factory=set)
+    """INVITEs that were refused or taken back, by Call-ID and CSeq: their ACK confirms that."""
 
     def request_of(self, response: SipText) -> SipText | None:
         return self.asked.get((response.call_id, response.cseq, response.method, not response.sent))
@@ -158,7 +158,8 @@ def _reinvite(told: Told, text: SipText, phone: str) -> Caption:
 
 
 def _ack(told: Told, text: SipText, phone: str) -> Caption | None:
-    if text.call_id in told.ended and (text.call_id, text.cseq, "INVITE", text.sent) in told.asked:
+    asked = told.asked.get((text.call_id, text.cseq, "INVITE", text.sent))
+    if (text.call_id, text.cseq) in told.ended or (asked is not None and asked.in_dialog):
         return Caption(_("Heard, says the PBX.") if text.sent else _("Heard, says the phone."))
     return Caption(_("The PBX confirms: %(phone)s is connected.") % {"phone": phone} if text.sent
                    else _("%(phone)s confirms: it is connected.") % {"phone": phone}, GOOD)
@@ -194,7 +195,7 @@ _REQUESTS: Mapping[str, Callable[[Told, SipText, str], Caption | None]] = {
 
 def _response(told: Told, text: SipText, phone: str) -> Caption:
     if text.method == "INVITE" and text.status >= 300:
-        told.ended.add(text.call_id)
+        told.ended.add((text.call_id, text.cseq))
     about_cause = text is told.refusal and told.cause in REASONS
     if about_cause and text.status != 401:
         return Caption(_("Refused: %(reason)s.") % {"reason": reason_of(told.cause)}, BAD)
