@@ -21,6 +21,7 @@ READ_SECONDS = 3.0
 DEEPEST = 20  # chains that jump into one another
 MOST_STEPS = 20_000  # rules looked at for one packet
 
+_OTHER_HEADERS = frozenset(("ip6", "icmp", "icmpv6", "sctp", "dccp", "esp", "ah"))
 _ADMIN_PLACES = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
 
@@ -265,6 +266,8 @@ def _nft_match(match: Any, protocol: str, port: int, set_of: Any) -> bool | None
         right = {"set": set_of(right[1:]) or [None]}
     told: bool | None = None
     if isinstance(left, dict) and isinstance(payload := left.get("payload"), dict):
+        if payload.get("protocol") in _OTHER_HEADERS or payload.get("protocol") in {"udp", "tcp"} - {protocol}:
+            return False  # whatever is compared: the packet has no such header
         told = _nft_payload(payload, right, protocol, port)
     elif isinstance(left, dict) and isinstance(meta := left.get("meta"), dict):
         key = meta.get("key")
@@ -288,14 +291,12 @@ def _nft_match(match: Any, protocol: str, port: int, set_of: Any) -> bool | None
 def _nft_payload(payload: Mapping[str, Any], right: Any, protocol: str, port: int) -> bool | None:
     kind, field = payload.get("protocol"), payload.get("field")
     if kind in ("udp", "tcp", "th"):
-        if kind != "th" and kind != protocol:
-            return False
         return _contains(right, port) if field == "dport" else None
     if kind == "ip" and field == "protocol":
         return _contains(right, protocol) or _contains(right, 17 if protocol == "udp" else 6)
     if kind == "ip" and field in ("saddr", "daddr"):
         return _is_everyone(right)
-    return False if kind in ("ip6", "icmp", "icmpv6", "sctp", "dccp", "esp", "ah") else None
+    return None
 
 
 def _is_everyone(right: Any) -> bool | None:
