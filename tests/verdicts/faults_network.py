@@ -139,7 +139,7 @@ class NetworkFaults(Place):
 
     def test_blocked(self):
         with self.fault("blocked", "sipp, baresip", "somebody at its address has guessed at many numbers") as fault:
-            number, host = self.new_extension(), self.home()
+            number, host = self.own_pbx(self.host()), self.home()
             self.guess(host)
             self.start_baresip(host, number)
             fault.is_named(number)

@@ -3,16 +3,12 @@ breaks the server has one of their own."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.support.baresip import Baresip
-from tests.support.cases import PASSWORD
-from tests.support.media_engines import rtp_ports
 from tests.support.network_namespaces import run
-from tests.support.pbx import PostgresStore, RunningPbx, SqliteStore
+from tests.support.pbx import PostgresStore, SqliteStore
 from tests.support.postgres import PostgresCluster
 from tests.support.processes import wait_until
-from tests.verdicts.case import SERVER, SIP_PORT, Host, Place
+from tests.verdicts.case import SIP_PORT, Host, Place
 from tests.verdicts.faults_network import sip_helper
 
 
@@ -24,29 +20,15 @@ class OverTls(Baresip):
 
 
 class ServerFaults(Place):
-    at_once = 5
-
-    def own_pbx(self, host: Host | None, store: Any = None, **settings: str) -> str:
-        """From here on the test's PBX is one on this host. A number of it."""
-        first, last = rtp_ports()
-        self.pbx = RunningPbx(
-            store or SqliteStore(), settings={**self.settings, "RTP_PORTS": f"{first}-{last}", **settings},
-            **({"namespace": host.namespace, "host": "0.0.0.0", "port": SIP_PORT} if host else {}),
-        )
-        self.at_end.callback(self.pbx.stop)
-        self.server = (host.address, SIP_PORT) if host else self.pbx.server
-        self.pbx.create_extensions({"1001": PASSWORD})
-        return "1001"
-
     # --- it hears nothing -----------------------------------------------------------------------------------
 
     def test_nothing_received_of_a_new_extension(self):
         with self.fault("nothing_received", "-", "an extension whose phone was never set up") as fault:
-            fault.is_named(self.new_extension())
+            fault.is_named(self.own_pbx(self.host()))
 
     def test_nothing_received_through_a_router(self):
         with self.fault("nothing_received", "baresip", "the router at home drops port 5060") as fault:
-            number, host = self.new_extension(), self.home()
+            number, host = self.own_pbx(self.host()), self.home()
             self.firewall(host.router.namespace, f"through udp dport {SIP_PORT} drop")
             phone = self.start_baresip(host, number)
             wait_until(lambda: phone.registers, "baresip to send its REGISTER")
@@ -54,8 +36,8 @@ class ServerFaults(Place):
 
     def test_nothing_received_with_another_port(self):
         with self.fault("nothing_received", "linphonec", "another port is typed into the phone") as fault:
-            number = self.new_extension()
-            phone = self.start_linphone(self.host(), number, server=(SERVER, 5070))
+            number = self.own_pbx(self.host())
+            phone = self.start_linphone(self.host(), number, server=(self.server[0], 5070))
             wait_until(lambda: phone.registers, "linphonec to send its REGISTER")
             fault.is_named(number)
 

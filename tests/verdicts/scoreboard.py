@@ -55,5 +55,3 @@ class Scoreboard:
         print(f"{made} of {len(self._rows)} made, {right} of {len(self._rows)} named right ({codes} different)",
               flush=True)
 
-
-SCORE = Scoreboard("Faults made, and what the PBX called them:")
