@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from pbx.calls.admin import ReadOnlyAdmin
+from pbx.diagnosis import admin_blocks  # noqa: F401  (registers its list)
 from pbx.diagnosis.models import Attempt
 from pbx.diagnosis.reasons import REASONS, reason_of
 from pbx.diagnosis.visible import visible

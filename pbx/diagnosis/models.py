@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from extensions.models import Extension
+from pbx.diagnosis.visible import visible
 
 
 class Attempt(models.Model):
@@ -145,7 +146,7 @@ class Block(models.Model):
         indexes = [models.Index(fields=["until"], name="block_until")]
 
     def __str__(self):
-        return f"{self.source} {self.number}".strip()
+        return visible(f"{self.source} {self.number}".strip())
 
 
 class GuardAction(models.Model):
