@@ -95,7 +95,7 @@ class Chores:
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)
-        self._write_evidence()
+        self.write_evidence()
         self._compare()
         if self.guard is not None:
             self.guard.every_second()
@@ -221,7 +221,7 @@ class Chores:
         if self.subscriptions is not None:
             self._in_loop(partial(self.subscriptions.accounts_changed, accounts))
 
-    def _write_evidence(self) -> None:
+    def write_evidence(self) -> None:
         """Together what has failed since the last time. While the store is away nothing is taken from the recorder,
         which knows its bounds."""
         store = self.evidence

@@ -74,9 +74,10 @@ class Challenges:
                 return one
             return None
         # Another try without a password that fits: the time runs on from the first one.
-        one.flow, one.transaction, one.data, one.repeats = flow, transaction, data, 0
+        one.flow, one.transaction, one.repeats = flow, transaction, 0
         one.tries += 1
-        one.other_realm = one.other_realm or other_realm
+        if other_realm or not one.other_realm:
+            one.data, one.other_realm = data, other_realm
         return None
 
     def answered(self, key: Key) -> None:

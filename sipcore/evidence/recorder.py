@@ -14,7 +14,7 @@ from enum import Enum
 
 from sipcore.authentication import is_from_here
 from sipcore.clock import Clock
-from sipcore.evidence.asked import number_of, read_request
+from sipcore.evidence.asked import asked_of, number_of, read_request
 from sipcore.evidence.challenges import LOST, Challenges
 from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of
 from sipcore.evidence.facts import CallTrace, Period, WireMessage
@@ -133,13 +133,15 @@ class Recorder:
         if request is not None:
             if request.method == "REGISTER":
                 self.authenticated(request)
-            again = self._repetition(request.transaction_key, -1) > 0
+            again = bool(request.transaction_key) and self._repetition(request.transaction_key, -1) > 0
         self._fail(
             request, flow, code, count=0 if again else 1, repeats=1 if again else 0, proven=proven, fault=fault
         )
 
     def malformed(self, request: Request | None, flow: Flow, error: SipError, data: bytes) -> None:
         """It could not be understood; ``request``: what could be read of it."""
+        if request is not None and request.method == "REGISTER":
+            self.authenticated(request)  # whatever was wrong with it, the phone did not leave our challenge unanswered
         wanted = (request.get("Content-Length") or "").strip() if request is not None else ""
         missing = int(wanted) - len(_body(data)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 7 else 0
         tampered = error.reason == "Bad Content-Length" and 0 < missing <= TAMPERED and bool(_body(data))
@@ -150,8 +152,8 @@ class Recorder:
 
     def overlong(self, request: Request, flow: Flow) -> None:
         """More came than its Content-Length says: look whether it is as if a router had put its address in."""
-        surplus = len(_body(self._data)) - len(request.body)
-        if 0 < surplus <= TAMPERED:
+        surplus = _body(self._data)[len(request.body) :]
+        if surplus.strip(b"\r\n\0 \t") and len(surplus) <= TAMPERED:  # some phones end their messages with blanks
             self._fail(request, flow, "alg_tampering", fault="Body Longer Than Content-Length", data=self._data)
 
     def repeated(self, request: Request, flow: Flow) -> None:
@@ -232,12 +234,13 @@ class Recorder:
         now, wall = self._clock.now(), self._clock.wall()
         for late in self._challenges.overdue(now):
             request = read_request(late.data)
-            cause = "wrong_realm" if late.other_realm else "challenge_unanswered"
+            other = late.other_realm and request is not None and asked_of(request).digest_realm
+            cause = "wrong_realm" if other else "challenge_unanswered"
             self._fail(request, late.flow, cause, count=late.tries, repeats=late.repeats)
         for pool in (self._phones, self._strangers, self._settled, self._calls):
             pool.age(wall)
-        periods, traces = list(self._periods), list(self._traces.values())
-        self._periods.clear()
+        periods = [self._periods.popleft() for _ in range(len(self._periods))]  # another thread may add to them
+        traces = list(self._traces.values())
         self._traces.clear()
         return Gathered(self._failures.take(), periods, traces, self._take_watched(wall))
 
@@ -338,7 +341,11 @@ def _is_doctors(request: Request) -> bool:
 
 
 def _key(request: Request) -> tuple[str, str]:
-    return (request.get("Call-ID") or "", (request.to.uri.user or "").lower())
+    try:
+        user = request.to.uri.user or ""
+    except SipError:
+        user = ""
+    return (request.get("Call-ID") or "", user.lower())
 
 
 def _bytes(call_id: str) -> bytes:

@@ -266,6 +266,7 @@ class SipServerProcess:
             await self._pool.close()
             if relays is not None:
                 await relays.stop()
+            self._chores.write_evidence()
             self._store.stop(1.0)
             self._log.info("Stopped")
 
