@@ -110,6 +110,7 @@ def ladder_of(
             place_of[text.repeats_as] = len(arrows)
             arrows.append((text, 0))
     _find_the_refusal(told, arrows)
+    names = [_("PBX") if column is PBX else column.label for column in columns]
     drawn = []
     for text, repeated in arrows:
         lane = lane_of(text)
@@ -117,7 +118,7 @@ def ladder_of(
         caption = caption_of(told, text, repeated, columns[lane].label)
         drawn.append(Arrow(
             _moment(text.message.at), max(0.0, text.message.at - first), *ends, _label(text), caption.text,
-            caption.tone, text.message.text, repeated, f"{columns[ends[0]]} → {columns[ends[1]]}", text.message.size,
+            caption.tone, text.message.text, repeated, f"{names[ends[0]]} → {names[ends[1]]}", text.message.size,
         ))
     left_out = max(0, len(drawn) - most)
     if left_out:

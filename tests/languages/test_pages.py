@@ -17,14 +17,14 @@ ATTRIBUTES = ("title", "aria-label", "placeholder", "alt")
 NAMES = re.compile(
     r"\S+@\S+|\[[0-9a-f:]+\]|Zoiper|Linphone|Grandstream|MicroSIP|Yealink|GXP1625|UDP|TCP|SIP|STUN|TOTP|O‘zbekcha|English|Contact|Call-ID"
     r"|Qabulxona|Ombor|Oʻtkir|Qo‘llab-quvvatlash|Dilnoza|Karimova|helper|root|silent|pbx|Busy Here|OK"
-    r"|pbkdf2_sha256|md5|uniqueid|realm|[Tt]ransport|Port|sip:\S+"
+    r"|pbkdf2_sha256|md5|uniqueid|[Rr]ealm|NAT|ALG|[Tt]ransport|Port|sip:\S+"
 )
 WHOLE = re.compile(
     # fields of the apps, which stay as the apps show them
     r"Username / Login|Hostname or provider|Authentication (?:username|ID)|Outbound proxy|SIP transport|Use STUN|No"
     r"|Username|Password|Domain|Display name"
     # one word in both languages
-    r"|Jitter"
+    r"|Jitter|internet|Server"
     # codes
     rf"|{'|'.join(CAUSES)}|pbx-[\d.]+-\w*"
     # permissions are rows, made once and in English
