@@ -48,10 +48,17 @@ def nothing_received(evidence: NumberEvidence) -> Verdict | None:
             "port %(port)d/UDP."
         ) % names,
         " ".join(part for part in do if part),
-        (_("The SIP server listens on %(listening)s") % {"listening": shown(server.listening)},)
-        if server.listening else (),
+        _listening(server.listening),
         stopped_at=Stage.PHONE,
     )
+
+
+def _listening(places: str) -> tuple[str, ...]:
+    """Of the heartbeat's own words, "udp and tcp 0.0.0.0:5060", the addresses."""
+    if not places:
+        return ()
+    addresses = ", ".join(part.rpartition(" ")[2] for part in places.split(","))
+    return (_("The SIP server listens on %(listening)s") % {"listening": shown(addresses)},)
 
 
 def let_in_again(evidence: NumberEvidence) -> Verdict | None:
