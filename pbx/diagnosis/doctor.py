@@ -31,6 +31,7 @@ class Check:
     title: str
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
+    tested: bool = True  # False: it could not be seen, the notes say why
 
     @property
     def ok(self) -> bool:
@@ -41,9 +42,9 @@ def examine() -> Iterator[Check]:
     """The checks as they are done; the last ones take seconds."""
     evidence = gather_server(quick=False)
     titles = _titles()
-    yield Check("settings", titles["settings"], tuple(_settings()))
     for name, verdicts in judge(evidence).items():
-        yield Check(name, titles[name], tuple(verdicts), tuple(_notes(name, evidence)))
+        yield Check(name, titles[name], tuple(verdicts), tuple(_notes(name, evidence)), _is_seen(name, evidence))
+    yield Check("settings", titles["settings"], tuple(_settings()))
     tested = False
     for way in ways(evidence):
         tested = True
@@ -56,7 +57,7 @@ def examine() -> Iterator[Check]:
             yield _as_check(test_phone(way, evidence.domain))
     if not tested:
         yield Check("phone", titles["phone"], notes=(
-            _("The PBX could not call itself as a phone: no SIP server runs on this machine."),))
+            _("The PBX could not call itself as a phone: no SIP server runs on this machine."),), tested=False)
         return
     outside = evidence.external_leads or evidence.domain_leads
     if outside is not None and not outside.own and outside.addresses:
@@ -96,6 +97,15 @@ def _settings() -> Iterator[Verdict]:
             )
 
 
+NEED_THE_DATABASE = ("migrations", "realm", "old_names")
+
+
+def _is_seen(name: str, evidence: ServerEvidence) -> bool:
+    if name == "firewall":
+        return evidence.firewall is not None and evidence.firewall.readable
+    return not (evidence.database.error and name in NEED_THE_DATABASE)
+
+
 def _notes(name: str, evidence: ServerEvidence) -> Iterator[str]:
     """Honest about what could not be seen."""
     wall = evidence.firewall
@@ -117,7 +127,8 @@ def _notes(name: str, evidence: ServerEvidence) -> Iterator[str]:
 
 
 def _as_check(tested: Tested) -> Check:
-    return Check(tested.name, _titles()[tested.name], tested.verdicts, (tested.note,) if tested.note else ())
+    notes = (tested.note,) if tested.note else ()
+    return Check(tested.name, _titles()[tested.name], tested.verdicts, notes, tested.tested)
 
 
 def _titles() -> dict[str, str]:

@@ -40,6 +40,7 @@ class Tested:
     name: str
     verdicts: tuple[Verdict, ...] = ()
     note: str = ""
+    tested: bool = True
 
 
 def ways(evidence: ServerEvidence) -> list[Way]:
@@ -110,7 +111,7 @@ def test_phone(way: Way, domain: str) -> Tested:
                 phone.register(0)
     except Error as error:
         return Tested(name, note=_("not tested: the database does not answer (%(kind)s)")
-                      % {"kind": type(error).__name__})
+                      % {"kind": type(error).__name__}, tested=False)
     except (NoAnswer, OSError) as error:
         return Tested(name, (_silent(way, "UDP", error),))
     except SipError as error:
@@ -133,7 +134,7 @@ def test_router(address: str, port: int, domain: str) -> Tested:
     except (NoAnswer, OSError):
         return Tested("router", note=_(
             "The public address %(address)s does not answer from inside; many routers do not lead back. Test it from "
-            "outside, with the link on the extension’s page.") % {"address": address})
+            "outside, with the link on the extension’s page.") % {"address": address}, tested=False)
     return Tested("router", note=_("The public address %(address)s leads to the PBX.") % {"address": address})
 
 

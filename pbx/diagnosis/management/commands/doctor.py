@@ -65,8 +65,8 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({
             "language": language,
             "checks": [
-                {"name": check.name, "ok": check.ok, "verdicts": [verdict.as_json() for verdict in check.verdicts],
-                 "notes": list(check.notes)}
+                {"name": check.name, "ok": check.ok, "tested": check.tested,
+                 "verdicts": [verdict.as_json() for verdict in check.verdicts], "notes": list(check.notes)}
                 for check in found
             ],
             "verdicts": verdicts,
@@ -77,7 +77,10 @@ class Command(BaseCommand):
         problems = 0
         for check in checks:
             problems += len(check.verdicts)
-            mark = self.style.SUCCESS(_("OK")) if check.ok else self.style.ERROR(_("PROBLEM"))
+            if not check.ok:
+                mark = self.style.ERROR(_("PROBLEM"))
+            else:
+                mark = self.style.SUCCESS(_("OK")) if check.tested else self.style.WARNING(_("NOT SEEN"))
             self.stdout.write(f"{mark}  {check.title}")
             for note in check.notes:
                 self.stdout.write(f"    {one_line(note)}")
