@@ -13,6 +13,7 @@ from pbx.diagnosis.call_evidence import CallEvidence
 from pbx.diagnosis.call_gather import gather_call
 from pbx.diagnosis.causes import calls as causes
 from pbx.diagnosis.verdict import Severity, Verdict
+from sipcore.protocol.headers import clean_text
 
 SOUND_FAULTS = ("no_audio", "no_audio_one_way", "media_from_elsewhere", "codec_mismatch", "ack_lost", "fragmented")
 """Faults of a call that are told of its numbers too."""
@@ -68,7 +69,7 @@ def _calls_of(number: str, since: datetime) -> list[CallRecord]:
 def find_call(id: str) -> CallRecord | None:
     """By its ``uniqueid``, or by the Call-ID of the caller's phone: then the newest."""
     id = id.strip()
-    if not id or "\0" in id or len(id) > 255:
+    if not id or clean_text(id, 255) != id:  # no database is asked for what none can hold
         return None
     found = CallRecord.objects.filter(uniqueid=id).first()
     recent = CallRecord.objects.filter(sip_call_id=id, start__gt=timezone.now() - timedelta(days=366))
