@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from extensions.models import Extension
 from pbx.diagnosis.difference import DifferenceCard, difference_card
@@ -23,13 +23,13 @@ from pbx.diagnosis.verdict import Severity, Stage, Verdict
 MOST_LADDERS = 6
 
 STAGES: tuple[tuple[Stage, Promise], ...] = (
-    (Stage.PHONE, _("phone")),
-    (Stage.INTERNET, _("internet")),
-    (Stage.OUR_PORT, _("our port")),
-    (Stage.CHALLENGE, _("password asked")),
-    (Stage.PASSWORD, _("password right")),
-    (Stage.REGISTERED, _("registered")),
-    (Stage.REACHABLE, _("calls reach it")),
+    (Stage.PHONE, pgettext_lazy("stage", "phone")),
+    (Stage.INTERNET, pgettext_lazy("stage", "internet")),
+    (Stage.OUR_PORT, pgettext_lazy("stage", "our port")),
+    (Stage.CHALLENGE, pgettext_lazy("stage", "password asked")),
+    (Stage.PASSWORD, pgettext_lazy("stage", "password right")),
+    (Stage.REGISTERED, pgettext_lazy("stage", "registered")),
+    (Stage.REACHABLE, pgettext_lazy("stage", "calls reach it")),
 )
 
 

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from pbx.diagnosis.evidence import DeviceFacts, PeriodFacts
 
 MINUTES = 1440
-FREE = 60
+FREE = 100
 """Minutes at either end of the strip without a mark below: there the words would not fit."""
 
 MOST_WORDS = 30
