@@ -123,7 +123,7 @@ class Failures:
         groups = list(self._groups.values())
         for group in groups:
             if group.conversation is not None:
-                group.entries = list(group.conversation.entries)
+                group.entries = group.conversation.entries[-2 * MOST_MESSAGES :]
                 group.conversation = None
         self._groups = {}
         self._shares.clear()

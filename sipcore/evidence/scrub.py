@@ -25,9 +25,10 @@ _TEXTS = frozenset(("MESSAGE", "INFO"))  # whose bodies are what people write, o
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _AUTH_PARAM = re.compile(r"([A-Za-z*-]{1,32}+)[ \t]*+=[ \t]*+(\"[^\"\\]*+\"|[^\s,\"=;']++(?=[\s,]|\Z))")
+_SECRET_NAMES = ("nonce", "response", "opaque", "rspauth", "password", "passwd", "pwd", "secret", "ha1")
 _SECRET = re.compile(
-    r"(nonce|response|opaque|rspauth|password|passwd|pwd|secret|ha1)([ \t]*+=[ \t]*+)"
-    r"(\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^\s,;\"'>&]++)",
+    "(" + "|".join(_SECRET_NAMES) + ")"
+    r"([ \t]*+=[ \t]*+)(\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^\s,;\"'>&]++)",
     re.IGNORECASE | re.DOTALL,
 )  # nonce stands for cnonce and nextnonce too
 _INLINE = re.compile(r"(inline[ \t]*+:[ \t]*+)\S++", re.IGNORECASE)
@@ -54,8 +55,7 @@ def scrubbed(data: bytes, limit: int = LIMIT) -> str:
     lines = _scrubbed_head(head, private)
     if body:
         lines += ["", *_scrubbed_body(body, head, private)]
-    shown = [_without_secrets(line).translate(_NO_CONTROLS) for line in lines]
-    result = "\n".join(shown)
+    result = "\n".join([_visible(_without_secrets(line)) for line in lines])
     if len(result) > limit:
         return result[: max(0, limit - 1)] + MASK
     return result
@@ -85,6 +85,10 @@ def without_uri_passwords(text: str) -> str:
 
 
 _SIP = frozenset(("sip:", "sips:", "tel:", "mailto:", "im:", "pres:", "xmpp:"))
+
+
+def _visible(line: str) -> str:
+    return line if line.isprintable() else line.translate(_NO_CONTROLS)
 
 
 def _split(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -152,6 +156,8 @@ def _scrubbed_head(head: list[str], private: bool) -> list[str]:
 
 
 def _names_authentication(start: str) -> bool:
+    if start.isprintable() and "auth" not in start and "digest" not in start:
+        return False
     squeezed = "".join(filter(str.isalpha, start))
     return squeezed.startswith((
         "authorization", "proxyauthorization", "wwwauthenticate", "proxyauthenticate", "authenticationinfo",
@@ -209,9 +215,11 @@ def _scrubbed_sdp(line: str) -> str:
 
 def _without_secrets(line: str) -> str:
     """Whatever is called like a secret, wherever it stands."""
-    if "=" in line:
+    lower = line.lower()
+    if "=" in line and any(name in lower for name in _SECRET_NAMES):
         line = _SECRET.sub(lambda found: f'{found.group(1)}{found.group(2)}"{MASK}"', line)
-    if ":" in line:
+    if "inline" in lower:
         line = _INLINE.sub(lambda found: found.group(1) + MASK, line)
+    if "ice-pwd" in lower:
         line = _ICE_PASSWORD.sub(lambda found: found.group(1) + MASK, line)
     return line
