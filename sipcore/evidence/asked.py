@@ -21,12 +21,14 @@ T = TypeVar("T")
 
 
 def number_of(request: Request) -> str:
-    """Whose number it is: of a REGISTER the To, of anything else the From. Empty when it cannot be read."""
-    try:
-        address = request.to if request.method == "REGISTER" else request.from_
-        return clean_text(address.uri.canonical_user, MOST_NUMBER)
-    except SipError:
-        return ""
+    """Whose number it is: of a REGISTER the To, of anything else (or where that cannot be read) the From. Empty when it
+    cannot be read."""
+    if request.method == "REGISTER":
+        with suppress(SipError):
+            return clean_text(request.to.uri.canonical_user, MOST_NUMBER)
+    with suppress(SipError):
+        return clean_text(request.from_.uri.canonical_user, MOST_NUMBER)
+    return ""
 
 
 def read_request(data: bytes) -> Request | None:

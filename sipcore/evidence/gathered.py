@@ -34,7 +34,7 @@ class RawWatched:
 class Gathered:
     failures: list[Failure] = field(default_factory=list)
     periods: list[Period] = field(default_factory=list)
-    traces: list[CallTrace | RawTrace] = field(default_factory=list)
+    traces: list[RawTrace] = field(default_factory=list)
     watched: list[RawWatched] = field(default_factory=list)
 
     def write(self, store: EvidenceStore) -> None:
@@ -43,9 +43,7 @@ class Gathered:
         parts: list[tuple[str, Callable[[], None]]] = [
             ("failures", lambda: store.write_attempts([failure.attempt() for failure in self.failures])),
             ("periods", lambda: store.write_periods(self.periods)),
-            ("traces", lambda: store.write_traces(
-                [raw.trace() if isinstance(raw, RawTrace) else raw for raw in self.traces]
-            )),
+            ("traces", lambda: store.write_traces([raw.trace() for raw in self.traces])),
             ("watched", lambda: store.write_watched(
                 [Watched(raw.number, raw.call_id, wire_message(raw.entry, raw.leg)) for raw in self.watched]
             )),

@@ -17,7 +17,7 @@ from sipcore.clock import Clock
 from sipcore.evidence.asked import asked_of, number_of, read_request
 from sipcore.evidence.challenges import LOST, Challenges
 from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of
-from sipcore.evidence.facts import CallTrace, Period, WireMessage
+from sipcore.evidence.facts import Period
 from sipcore.evidence.failures import Failures
 from sipcore.evidence.gathered import Gathered, RawTrace, RawWatched
 from sipcore.naming import place
@@ -71,7 +71,7 @@ class Recorder:
         self._repeats: OrderedDict[str, int] = OrderedDict()
         self._stale: OrderedDict[str, StaleNonces] = OrderedDict()
         self._periods: deque[Period] = deque(maxlen=MOST_PERIODS)
-        self._traces: OrderedDict[str, CallTrace | RawTrace] = OrderedDict()
+        self._traces: OrderedDict[str, RawTrace] = OrderedDict()
         self._watching: dict[bytes, tuple[str, Conversation]] = {}
         self.watched: frozenset[str] = frozenset()
 
@@ -197,18 +197,14 @@ class Recorder:
             if conversation is not None:
                 self._settled.put(conversation)
 
-    def messages_of(self, call_ids: Collection[str]) -> list[WireMessage]:
-        """All that is kept of these, in the order of time, scrubbed now: 50 to 100 us a message. For a failed call
-        prefer :meth:`trace_calls`, which leaves that to the store's thread."""
-        return list(self._raw("", call_ids).trace().messages)
-
-    def trace(self, uniqueid: str, messages: Iterable[WireMessage]) -> None:
-        """Write these down for a call. The last one told for a ``uniqueid`` counts."""
-        self._keep_trace(uniqueid, CallTrace(uniqueid, tuple(messages)))
-
     def trace_calls(self, uniqueid: str, call_ids: Collection[str]) -> None:
-        """Write down for a call what has been said under these Call-IDs until now."""
-        self._keep_trace(uniqueid, self._raw(uniqueid, call_ids))
+        """Write down for a call what has been said under these Call-IDs until now. The last time told counts."""
+        found = [self._found(_bytes(call_id)) for call_id in call_ids]
+        entries = [(one.number, entry) for one in found if one is not None for entry in one.entries]
+        self._traces.pop(uniqueid, None)
+        self._traces[uniqueid] = RawTrace(uniqueid, entries)
+        if len(self._traces) > MOST_TRACES:
+            self._traces.popitem(last=False)
 
     def last_heard(self, call_ids: Collection[str]) -> float:
         """When the newest message under these Call-IDs came or went, in seconds since 1970; 0 for none."""
@@ -306,16 +302,6 @@ class Recorder:
             self._fail(
                 request, flow, "nonce_loop", count=NONCE_LOOP if first else 1, sources=tuple(loop.sources)
             )
-
-    def _raw(self, uniqueid: str, call_ids: Collection[str]) -> RawTrace:
-        found = [self._found(_bytes(call_id)) for call_id in call_ids]
-        return RawTrace(uniqueid, [(one.number, entry) for one in found if one is not None for entry in one.entries])
-
-    def _keep_trace(self, uniqueid: str, trace: CallTrace | RawTrace) -> None:
-        self._traces.pop(uniqueid, None)
-        self._traces[uniqueid] = trace
-        if len(self._traces) > MOST_TRACES:
-            self._traces.popitem(last=False)
 
     def _watch(self, number: str, conversation: Conversation) -> None:
         if (lower := number.lower()) in self.watched:

@@ -23,6 +23,12 @@ class EvidenceTestCase(EngineTestCase):
         self.assertEqual([attempt.cause for attempt in found], [cause])
         return found[0]
 
+    def said(self, *call_ids: str):
+        """What would be kept of a call with these Call-IDs."""
+        self.engine.core.recorder.trace_calls("call", call_ids)
+        [trace] = self.engine.core.recorder.take().traces
+        return trace.trace().messages
+
     def wait(self, seconds: float) -> None:
         self.engine.clock.time += seconds
 
@@ -367,7 +373,7 @@ class Bounds(EvidenceTestCase):
         for _ in range(400):
             self.phone.nonce = None
             self.phone.send(self.phone.request())
-        messages = self.engine.core.recorder.messages_of([self.phone.call_id])
+        messages = self.said(self.phone.call_id)
         self.assertLessEqual(len(messages), 129)
         self.assertIn("CSeq: 1 REGISTER", messages[0].text)
         self.assertIn("CSeq: 400 REGISTER", messages[-1].text)
@@ -422,12 +428,9 @@ class Calls(EvidenceTestCase):
             data = f"SIP/2.0 200 OK\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\r\n".encode()
             (recorder.sent if sent else recorder.received)(data, flow())
         self.assertEqual(
-            [(one.number, one.sent) for one in recorder.messages_of(["leg-1", "leg-2"])],
+            [(one.number, one.sent) for one in self.said("leg-1", "leg-2")],
             [("1001", False), ("1002", True), ("1002", False), ("1001", True)],
         )
-        recorder.trace_calls("call-1", ["leg-1", "leg-2"])
-        [trace] = recorder.take().traces
-        self.assertEqual(len(trace.trace().messages), 4)
 
     def test_a_long_call_is_kept_until_it_is_over(self):
         recorder = self.engine.core.recorder
@@ -435,8 +438,8 @@ class Calls(EvidenceTestCase):
         recorder.received(b"INVITE sip:1002@pbx.test SIP/2.0\r\nCall-ID: leg-1\r\n\r\n", flow())
         self.wait(3600)
         recorder.take()
-        self.assertEqual(len(recorder.messages_of(["leg-1"])), 1)
+        self.assertEqual(len(self.said("leg-1")), 1)
         recorder.release(["leg-1"])
         self.wait(600)
         recorder.take()
-        self.assertEqual(recorder.messages_of(["leg-1"]), [])
+        self.assertEqual(self.said("leg-1"), ())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from django.core.management.base import CommandError
-from django.test import SimpleTestCase, override_settings
+from django.test import SimpleTestCase, TestCase, override_settings
 
 from sipcore.log import SipLog
 from sipcore.management.commands.runsip import SipServerProcess, rtp_ports
 
 
-class NodeTests(SimpleTestCase):
+class NodeTests(TestCase):
     @override_settings(SIP_NODE="pbx.example.com")
     def test_a_host_name_with_dots_is_one_name_in_rows_branches_and_heartbeat(self):
         """Else a restart does not find the registrations and calls of the time before."""
