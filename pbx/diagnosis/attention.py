@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.db.models import Count, Exists, OuterRef
 from django.urls import reverse
@@ -215,7 +214,7 @@ def _of_blocks(user: User, now: datetime) -> Iterable[Item]:
             "%(count)d address is blocked now.", "%(count)d addresses are blocked now.", count
         ) % {"count": count}, button=(
             Button(_("Show"), reverse("admin:diagnosis_block_changelist"))
-            if user.has_perm("diagnosis.view_block") and site.is_registered(Block) else None
+            if user.has_perm("diagnosis.view_block") else None
         ))
 
 

@@ -27,9 +27,9 @@ STAGES: tuple[tuple[Stage, Promise], ...] = (
     (Stage.INTERNET, pgettext_lazy("stage", "internet")),
     (Stage.OUR_PORT, pgettext_lazy("stage", "our port")),
     (Stage.CHALLENGE, pgettext_lazy("stage", "password asked")),
-    (Stage.PASSWORD, pgettext_lazy("stage", "password right")),
-    (Stage.REGISTERED, pgettext_lazy("stage", "registered")),
-    (Stage.REACHABLE, pgettext_lazy("stage", "calls reach it")),
+    (Stage.PASSWORD, pgettext_lazy("stage", "password")),
+    (Stage.REGISTERED, pgettext_lazy("stage", "registration")),
+    (Stage.REACHABLE, pgettext_lazy("stage", "reachable for calls")),
 )
 
 

@@ -53,7 +53,7 @@ class DiagnosisWithPhoneTests(PbxCase):
         self.browser.driver.find_element("xpath", f"{attention}//a[@class='pbx-attention-subject']").click()
 
         self.browser.wait(lambda: self.browser.find("[data-verdict=wrong_password]"), "the page explains it")
-        self.assertEqual(self.browser.find(".pbx-stage-stopped .pbx-stage-name").text, "password right")
+        self.assertEqual(self.browser.find(".pbx-stage-stopped .pbx-stage-name").text, "password")
         self.assertIn("baresip", self.browser.find(".pbx-difference").text)
         captions = " ".join(self.browser.texts(".pbx-arrow-caption"))
         self.assertIn("step 1 of 2", captions.lower())
