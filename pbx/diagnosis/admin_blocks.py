@@ -50,7 +50,7 @@ class StateFilter(admin.SimpleListFilter):
 class BlockAdmin(ReadOnlyAdmin):
     actions = ("unblock_chosen",)
     list_display_links = None
-    sortable_by = ("until_column",)
+    sortable_by = ("until_column", "unblock_column")
     list_filter = (StateFilter, "reason")
     list_per_page = 50
     list_max_show_all = 0
@@ -65,8 +65,7 @@ class BlockAdmin(ReadOnlyAdmin):
         return request.user.has_perm(UNBLOCK)
 
     def get_list_display(self, request):
-        button = ("unblock_column",) if self.may_unblock(request) else ()
-        return ("place_column", "why_column", "until_column", *button)
+        return ("place_column", "why_column", "unblock_column" if self.may_unblock(request) else "until_column")
 
     def get_actions(self, request):
         actions = super().get_actions(request)
@@ -113,13 +112,14 @@ class BlockAdmin(ReadOnlyAdmin):
             local.isoformat(), local.strftime(shape),
         )
 
-    @admin.display(description="")
+    @admin.display(description=_("until"), ordering="until")
     def unblock_column(self, block):
+        """The button stands here, not at the right end: on a narrow screen that would be out of sight."""
         if block.until <= timezone.now():
-            return ""
+            return self.until_column(block)
         return format_html(
-            '<button class="pbx-button pbx-quiet" type="submit" form="unblock" name="block" value="{}">{}</button>',
-            block.pk, _("Unblock"),
+            '{} <button class="pbx-button pbx-quiet" type="submit" form="unblock" name="block" value="{}">{}</button>',
+            self.until_column(block), block.pk, _("Unblock"),
         )
 
     @admin.action(description=_("Unblock the chosen addresses"))
