@@ -25,6 +25,9 @@ class Blocklist:
     def __iter__(self) -> Iterator[Block]:
         return (block for blocks in self._blocks.values() for block in blocks.values())
 
+    def any_at(self, key: str) -> bool:
+        return key in self._blocks
+
     def get(self, key: str, number: str) -> Block | None:
         """Also one that has ended."""
         blocks = self._blocks.get(key)

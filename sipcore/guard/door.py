@@ -4,6 +4,8 @@ Never raises: what cannot be read has no number."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sipcore.authentication import Authenticator
 from sipcore.clock import Clock
 from sipcore.evidence.recorder import Recorder
@@ -47,7 +49,7 @@ class Door:
 
     def bars(self, request: Request, flow: Flow) -> bool:
         """Whether this request must not be answered."""
-        if not len(self.guard.blocks):
+        if not len(self.guard.blocks) or not self.guard.has_blocks(self._source(request, flow)):
             return False
         now, sender = self._clock.wall(), self._sender(request, flow)
         block = self.guard.bars(sender, now)
@@ -62,7 +64,7 @@ class Door:
 
     def delay(self, request: Request, flow: Flow) -> float:
         """Seconds after which its credentials will be looked at; 0: now."""
-        if not len(self.guard.failures):
+        if not len(self.guard.failures) or not self.guard.has_failures(self._source(request, flow)):
             return 0.0
         return self.guard.delay(self._sender(request, flow), self._clock.wall())
 
@@ -72,22 +74,25 @@ class Door:
 
     def succeeded(self, request: Request, flow: Flow) -> None:
         """It showed the right password."""
-        proxied = self._authenticator.source(request, flow) != flow.remote[0]
-        if proxied or len(self.guard.failures) or len(self.guard.blocks):
+        source = self._source(request, flow)
+        if source != flow.remote[0] or self.guard.has_failures(source) or self.guard.has_blocks(source):
             self.guard.succeeded(self._sender(request, flow), self._clock.wall())
 
     def _sender(self, request: Request, flow: Flow) -> Sender:
         host, port = flow.remote
+        source = self._source(request, flow)
         number = call_id = ""
-        try:
+        with suppress(SipError):
             number = clean_text(request.from_.uri.canonical_user.lower(), NUMBER_LIMIT)
             call_id = request.call_id
-            source = self._authenticator.source(request, flow)
+        # A proxy of ours may stand between: all phones behind it have its port.
+        return Sender(source, number, call_id, port if source == host else 0, request.user_agent)
+
+    def _source(self, request: Request, flow: Flow) -> str:
+        try:
+            return self._authenticator.source(request, flow)
         except SipError:
-            source = host
-        if source != host:  # a proxy of ours stands between: all phones behind it have its port
-            host, port = source, 0
-        return Sender(host, number, call_id, port, request.user_agent)
+            return flow.remote[0]
 
 
 def _read(data: bytes) -> Request | None:

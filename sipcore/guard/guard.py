@@ -82,6 +82,13 @@ class Guard:
 
     # What a request may do
 
+    def has_blocks(self, host: str) -> bool:
+        """Whether there is anything to ask :meth:`bars` about: one look for all who never did wrong."""
+        return self.blocks.any_at(source_key(host))
+
+    def has_failures(self, host: str) -> bool:
+        return self.failures.get(source_key(host)) is not None
+
     def shuts_out(self, host: str, now: float) -> Block | None:
         """The block that keeps out everything from there, whatever it says: it need not even be read."""
         return self.blocks.shuts_out(source_key(host), now)
