@@ -102,7 +102,7 @@ class GuardStore(Protocol):
 
 def source_key(host: str) -> str:
     """What is counted and blocked together: an IPv4 address, or the /64 of an IPv6 address (one customer's)."""
-    return _ipv6_key(host) if ":" in host else host[:SOURCE_LIMIT]
+    return _ipv6_key(host) if ":" in host or len(host) > SOURCE_LIMIT else host
 
 
 @lru_cache(maxsize=65_536)

@@ -29,10 +29,12 @@ class Door:
     def shuts_out(self, data: bytes, flow: Flow) -> bool:
         """Whether these bytes come from an address from which nothing is answered."""
         host = flow.remote[0]
-        block = self.guard.shuts_out(host, self._clock.wall()) if len(self.guard.blocks) else None
-        if block is None:
+        if not len(self.guard.blocks) or not self.guard.has_blocks(host):
             return False
         now = self._clock.wall()
+        block = self.guard.shuts_out(host, now)
+        if block is None:
+            return False
         if not data.strip(b"\r\n\0"):
             return True  # a keep-alive tries nothing
         request = _read(data) if self.guard.may_read(now) else None
