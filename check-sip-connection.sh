@@ -369,9 +369,9 @@ What could not be seen without root: {count}. Once more with it: {sudo}
 Rootsiz ko‘rib bo‘lmagani: {count} ta. U bilan yana bir bor: {sudo}
 Не удалось увидеть без root: {count}. Ещё раз с ним: {sudo}
 @more
-One phone does not work? {why} says why. The whole server: {doctor}
-Bitta telefon ishlamayaptimi? Sababini {why} aytadi. Butun server uchun: {doctor}
-Не работает один телефон? Причину скажет {why}. Весь сервер: {doctor}
+One phone does not work? `{why}` says why. The whole server: `{doctor}`
+Bitta telefon ishlamayaptimi? Sababini `{why}` aytadi. Butun server uchun: `{doctor}`
+Не работает один телефон? Причину скажет `{why}`. Весь сервер: `{doctor}`
 TEXTS
 }
 

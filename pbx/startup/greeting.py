@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from extensions.provisioning import is_private_address
 from pbx.startup.preparation import FirstLogin, administrator_name, write_private
 from pbx.system.server_address import own_address
 
@@ -95,7 +96,14 @@ def next_steps(login: FirstLogin | None, on_terminal: bool) -> str:
                 _("The first passwords are in %(file)s: read them and delete the file.") % {"file": path},
             ]
         )
-    return f"{text}\n\n{tunnel_text()}" if only_from_this_machine() else text
+    return f"{text}\n\n{tunnel_text()}" if needs_tunnel() else text
+
+
+def needs_tunnel() -> bool:
+    """Whether nobody but this machine reaches the administration: it listens here only, or on every address of a
+    machine in the open Internet, whose other hosts ADMIN_NETS keeps out."""
+    everywhere = settings.WEB_HOST in ("0.0.0.0", "::")
+    return only_from_this_machine() or (everywhere and not is_private_address(own_address()))
 
 
 def tunnel_text() -> str:
