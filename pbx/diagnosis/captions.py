@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import gettext_lazy
 
 from pbx.diagnosis.reasons import REASONS, reason_of
 from pbx.diagnosis.sip_text import SipText, parameter, seconds, user_of
@@ -72,29 +72,29 @@ def _again(told: Told, text: SipText, repeated: int) -> tuple[str, bool]:
 # Requests
 
 _FROM_PHONE: Mapping[str, Promise] = {
-    "ACK": lazy("%(phone)s confirms."),
-    "BYE": lazy("%(phone)s hangs up."),
-    "CANCEL": lazy("%(phone)s gives up before anybody has answered."),
-    "OPTIONS": lazy("The phone asks whether the PBX is there."),
-    "NOTIFY": lazy("The phone reports something."),
-    "REFER": lazy("%(phone)s asks to transfer the other party to %(target)s."),
-    "SUBSCRIBE": lazy("The phone wants to be told of changes: lamps, presence or new messages."),
-    "PUBLISH": lazy("The phone tells its own presence."),
-    "MESSAGE": lazy("A text message of %(phone)s. Its words are not kept."),
-    "INFO": lazy("A key was pressed, or a note within the call. Digits are not kept."),
-    "UPDATE": lazy("The phone renews or changes the call."),
-    "PRACK": lazy("The phone confirms that it heard of the ringing."),
+    "ACK": gettext_lazy("%(phone)s confirms."),
+    "BYE": gettext_lazy("%(phone)s hangs up."),
+    "CANCEL": gettext_lazy("%(phone)s gives up before anybody has answered."),
+    "OPTIONS": gettext_lazy("The phone asks whether the PBX is there."),
+    "NOTIFY": gettext_lazy("The phone reports something."),
+    "REFER": gettext_lazy("%(phone)s asks to transfer the other party to %(target)s."),
+    "SUBSCRIBE": gettext_lazy("The phone wants to be told of changes: lamps, presence or new messages."),
+    "PUBLISH": gettext_lazy("The phone tells its own presence."),
+    "MESSAGE": gettext_lazy("A text message of %(phone)s. Its words are not kept."),
+    "INFO": gettext_lazy("A key was pressed, or a note within the call. Digits are not kept."),
+    "UPDATE": gettext_lazy("The phone renews or changes the call."),
+    "PRACK": gettext_lazy("The phone confirms that it heard of the ringing."),
 }
 _FROM_US: Mapping[str, Promise] = {
-    "ACK": lazy("The PBX confirms."),
-    "BYE": lazy("The PBX hangs up on %(phone)s."),
-    "CANCEL": lazy("The PBX tells %(phone)s to ring no more."),
-    "OPTIONS": lazy("The PBX asks whether the phone is there, and keeps its way through the router open."),
-    "NOTIFY": lazy("The PBX tells the phone what has changed."),
-    "REFER": lazy("The PBX asks the phone to call %(target)s."),
-    "MESSAGE": lazy("The PBX delivers a text message. Its words are not kept."),
-    "INFO": lazy("The PBX passes on a key that was pressed, or a note within the call. Digits are not kept."),
-    "UPDATE": lazy("The PBX renews or changes the call."),
+    "ACK": gettext_lazy("The PBX confirms."),
+    "BYE": gettext_lazy("The PBX hangs up on %(phone)s."),
+    "CANCEL": gettext_lazy("The PBX tells %(phone)s to ring no more."),
+    "OPTIONS": gettext_lazy("The PBX asks whether the phone is there, and keeps its way through the router open."),
+    "NOTIFY": gettext_lazy("The PBX tells the phone what has changed."),
+    "REFER": gettext_lazy("The PBX asks the phone to call %(target)s."),
+    "MESSAGE": gettext_lazy("The PBX delivers a text message. Its words are not kept."),
+    "INFO": gettext_lazy("The PBX passes on a key that was pressed, or a note within the call. Digits are not kept."),
+    "UPDATE": gettext_lazy("The PBX renews or changes the call."),
 }
 
 
@@ -180,10 +180,10 @@ def _bye(told: Told, text: SipText, phone: str) -> Caption | None:
 
 
 _BYE_REASONS: Mapping[str, Promise] = {
-    "ack_lost": lazy("The PBX ends the call: the phone never confirmed that it was answered."),
-    "session_expired": lazy("The PBX ends the call: the other phone has vanished."),
-    "media_timeout": lazy("The PBX ends the call: no sound came any more."),
-    "codec_mismatch": lazy("The PBX ends the call: the phones have no common way to send sound."),
+    "ack_lost": gettext_lazy("The PBX ends the call: the phone never confirmed that it was answered."),
+    "session_expired": gettext_lazy("The PBX ends the call: the other phone has vanished."),
+    "media_timeout": gettext_lazy("The PBX ends the call: no sound came any more."),
+    "codec_mismatch": gettext_lazy("The PBX ends the call: the phones have no common way to send sound."),
 }
 
 _REQUESTS: Mapping[str, Callable[[Told, SipText, str], Caption | None]] = {
@@ -255,14 +255,14 @@ def _until(text: SipText, asked: SipText | None) -> str | None:
 
 
 _REGISTER_REFUSED: Mapping[int, Promise] = {
-    100: lazy("Wait, the PBX is at it."),
-    400: lazy("Refused: the message is damaged."),
-    403: lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
-    404: lazy("Refused: the phone has another server name (domain) than this PBX."),
-    420: lazy("Refused: the phone insists on something that this PBX does not know."),
-    423: lazy("Too short: the PBX asks the phone to register for longer."),
-    500: lazy("An error in the PBX."),
-    503: lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
+    100: gettext_lazy("Wait, the PBX is at it."),
+    400: gettext_lazy("Refused: the message is damaged."),
+    403: gettext_lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
+    404: gettext_lazy("Refused: the phone has another server name (domain) than this PBX."),
+    420: gettext_lazy("Refused: the phone insists on something that this PBX does not know."),
+    423: gettext_lazy("Too short: the PBX asks the phone to register for longer."),
+    500: gettext_lazy("An error in the PBX."),
+    503: gettext_lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
 }
 
 
@@ -292,38 +292,38 @@ def _invited(told: Told, text: SipText, phone: str) -> Caption:
 
 
 _PHONE_REFUSES_A_CALL: Mapping[int, Promise] = {
-    302: lazy("%(phone)s sends the call on to another number."),
-    404: lazy("The phone says that it does not know the number %(phone)s."),
-    408: lazy("The phone says that nobody answered in time."),
-    480: lazy("%(phone)s cannot be reached: nobody answered, or “do not disturb” is switched on."),
-    481: lazy("The phone does not know this call any more."),
-    486: lazy("%(phone)s is busy, or somebody pressed “decline”."),
-    488: lazy("%(phone)s has no way to send sound in common with the caller (codec or encryption)."),
-    491: lazy("Both changed the call at the same moment: it is tried again."),
-    500: lazy("%(phone)s has an error of its own."),
-    503: lazy("%(phone)s cannot take calls now."),
-    600: lazy("%(phone)s is busy everywhere."),
-    603: lazy("Somebody pressed “decline” on %(phone)s."),
-    606: lazy("%(phone)s has no way to send sound in common with the caller (codec or encryption)."),
+    302: gettext_lazy("%(phone)s sends the call on to another number."),
+    404: gettext_lazy("The phone says that it does not know the number %(phone)s."),
+    408: gettext_lazy("The phone says that nobody answered in time."),
+    480: gettext_lazy("%(phone)s cannot be reached: nobody answered, or “do not disturb” is switched on."),
+    481: gettext_lazy("The phone does not know this call any more."),
+    486: gettext_lazy("%(phone)s is busy, or somebody pressed “decline”."),
+    488: gettext_lazy("%(phone)s has no way to send sound in common with the caller (codec or encryption)."),
+    491: gettext_lazy("Both changed the call at the same moment: it is tried again."),
+    500: gettext_lazy("%(phone)s has an error of its own."),
+    503: gettext_lazy("%(phone)s cannot take calls now."),
+    600: gettext_lazy("%(phone)s is busy everywhere."),
+    603: gettext_lazy("Somebody pressed “decline” on %(phone)s."),
+    606: gettext_lazy("%(phone)s has no way to send sound in common with the caller (codec or encryption)."),
 }
 _WE_REFUSE_A_CALL: Mapping[int, Promise] = {
-    400: lazy("Refused: the message is damaged."),
-    403: lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
-    404: lazy("Not connected: there is no such number."),
-    408: lazy("Not connected: nobody answered in time."),
-    415: lazy("Not connected: the phone describes its sound in an unknown way."),
-    420: lazy("Refused: the phone insists on something that this PBX does not know."),
-    422: lazy("The PBX asks for a longer time between two signs of life. The phone tries again with it."),
-    480: lazy("Not connected: nobody answered there, or no phone is registered with that number."),
-    481: lazy("The PBX does not know this call any more."),
-    482: lazy("Refused: the call went in a circle."),
-    483: lazy("Refused: the call has passed through too many servers."),
-    486: lazy("Not connected: it is busy there, or the call was declined."),
-    488: lazy("Not connected: the two phones have no common way to send sound (codec or encryption)."),
-    491: lazy("Both changed the call at the same moment: the phone is to try again."),
-    500: lazy("An error in the PBX."),
-    503: lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
-    603: lazy("Not connected: the call was declined."),
+    400: gettext_lazy("Refused: the message is damaged."),
+    403: gettext_lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
+    404: gettext_lazy("Not connected: there is no such number."),
+    408: gettext_lazy("Not connected: nobody answered in time."),
+    415: gettext_lazy("Not connected: the phone describes its sound in an unknown way."),
+    420: gettext_lazy("Refused: the phone insists on something that this PBX does not know."),
+    422: gettext_lazy("The PBX asks for a longer time between two signs of life. The phone tries again with it."),
+    480: gettext_lazy("Not connected: nobody answered there, or no phone is registered with that number."),
+    481: gettext_lazy("The PBX does not know this call any more."),
+    482: gettext_lazy("Refused: the call went in a circle."),
+    483: gettext_lazy("Refused: the call has passed through too many servers."),
+    486: gettext_lazy("Not connected: it is busy there, or the call was declined."),
+    488: gettext_lazy("Not connected: the two phones have no common way to send sound (codec or encryption)."),
+    491: gettext_lazy("Both changed the call at the same moment: the phone is to try again."),
+    500: gettext_lazy("An error in the PBX."),
+    503: gettext_lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
+    603: gettext_lazy("Not connected: the call was declined."),
 }
 
 
@@ -345,17 +345,17 @@ def _other(told: Told, text: SipText) -> Caption:
 
 
 _OTHER_REFUSED: Mapping[int, Promise] = {
-    400: lazy("Refused: the message is damaged."),
-    403: lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
-    404: lazy("There is no such number."),
-    405: lazy("Refused: this cannot be done here."),
-    408: lazy("No answer came in time."),
-    415: lazy("Refused: this kind of message is not understood."),
-    480: lazy("Nobody can be reached there now."),
-    481: lazy("Refused: that call is not known here."),
-    489: lazy("Refused: this kind of report is not known here."),
-    501: lazy("Refused: this kind of message is not known here."),
-    503: lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
+    400: gettext_lazy("Refused: the message is damaged."),
+    403: gettext_lazy("Refused: the number, its password or its permission is not right. The phone is not told which."),
+    404: gettext_lazy("There is no such number."),
+    405: gettext_lazy("Refused: this cannot be done here."),
+    408: gettext_lazy("No answer came in time."),
+    415: gettext_lazy("Refused: this kind of message is not understood."),
+    480: gettext_lazy("Nobody can be reached there now."),
+    481: gettext_lazy("Refused: that call is not known here."),
+    489: gettext_lazy("Refused: this kind of report is not known here."),
+    501: gettext_lazy("Refused: this kind of message is not known here."),
+    503: gettext_lazy("Not now: the PBX or its database is busy or stopping. The phone is to come back in a moment."),
 }
 
 
