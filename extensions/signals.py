@@ -53,7 +53,8 @@ def refresh_cache(sender, instance: Extension, using: str, raw: bool = False, **
         refresh_credentials(instance, password)
         # Only after the commit: if the transaction is rolled back, the next save makes the rows.
         transaction.on_commit(lambda: instance.forget_raw_password(password), using=using)
-    if password is not None or renamed or (instance.enabled and not instance._stored_enabled):
+    is_repair = password is not None or renamed or (instance.enabled and not instance._stored_enabled)
+    if is_repair and not instance.hidden:
         number = instance.number
         transaction.on_commit(lambda: repaired.send(Extension, numbers=[number]), using=using, robust=True)
 
