@@ -25,16 +25,19 @@ Key = tuple[str, str]  # Call-ID and number
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """``transaction``: by what the endpoint knows the request. ``other_realm``: it came with credentials for a realm
-    that is not ours. Times in seconds, monotonic."""
+    """``transaction``: by what the endpoint knows the request. Times in seconds, monotonic."""
 
     flow: Flow
     transaction: str
     data: bytes
     until: float
-    other_realm: bool
     tries: int = 1
     repeats: int = 0
+
+    @property
+    def shows_credentials(self) -> bool:
+        """It came with credentials; for another realm, else this challenge were answered."""
+        return b"authorization" in self.data.lower()
 
 
 class Challenges:
@@ -49,7 +52,7 @@ class Challenges:
         return len(self._open[True]) + len(self._open[False])
 
     def sent(
-        self, key: Key, flow: Flow, transaction: str, data: bytes, *, other_realm: bool, known: bool, now: float
+        self, key: Key, flow: Flow, transaction: str, data: bytes, *, known: bool, now: float
     ) -> Open | None:
         """A 401 goes out. Returns what is now known to be lost: the same request has come too often again."""
         one = self._lost.get(key)
@@ -59,7 +62,7 @@ class Challenges:
         group = self._open[known]
         one = group.get(key) or self._open[not known].get(key)
         if one is None:
-            group[key] = Open(flow, transaction, data, now + PATIENCE, other_realm)
+            group[key] = Open(flow, transaction, data, now + PATIENCE)
             if len(group) > self._most[known]:
                 group.popitem(last=False)
             return None
@@ -74,10 +77,10 @@ class Challenges:
                 return one
             return None
         # Another try without a password that fits: the time runs on from the first one.
+        if b"authorization" in data.lower() or not one.shows_credentials:
+            one.data = data
         one.flow, one.transaction, one.repeats = flow, transaction, 0
         one.tries += 1
-        if other_realm or not one.other_realm:
-            one.data, one.other_realm = data, other_realm
         return None
 
     def answered(self, key: Key) -> None:

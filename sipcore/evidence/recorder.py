@@ -110,11 +110,8 @@ class Recorder:
             self._nonce_was_stale(request, flow)
             return
         now = self._clock.now()
-        lost = self._challenges.sent(
-            _key(request), flow, request.transaction_key, self._data[:KEPT_OF_ONE],
-            other_realm=request.get("Authorization") is not None or request.get("Proxy-Authorization") is not None,
-            known=flow.remote[0] in self._known, now=now,
-        )  # fmt: skip
+        data, known = self._data[:KEPT_OF_ONE], flow.remote[0] in self._known
+        lost = self._challenges.sent(_key(request), flow, request.transaction_key, data, known=known, now=now)
         if lost is not None:
             first = lost.repeats == LOST
             self._fail(request, flow, "reply_lost", count=int(first), repeats=LOST if first else 1)
@@ -230,8 +227,9 @@ class Recorder:
         now, wall = self._clock.now(), self._clock.wall()
         for late in self._challenges.overdue(now):
             request = read_request(late.data)
-            other = late.other_realm and request is not None and asked_of(request).digest_realm
-            cause = "wrong_realm" if other else "challenge_unanswered"
+            cause = "challenge_unanswered"
+            if late.shows_credentials and request is not None and asked_of(request).digest_realm:
+                cause = "wrong_realm"  # those for ours would have closed it
             self._fail(request, late.flow, cause, count=late.tries, repeats=late.repeats)
         for pool in (self._phones, self._strangers, self._settled, self._calls):
             pool.age(wall)
@@ -328,10 +326,9 @@ def _is_doctors(request: Request) -> bool:
 
 def _key(request: Request) -> tuple[str, str]:
     try:
-        user = request.to.uri.user or ""
+        return request.call_id, (request.to.uri.user or "").lower()
     except SipError:
-        user = ""
-    return (request.get("Call-ID") or "", user.lower())
+        return "", ""
 
 
 def _bytes(call_id: str) -> bytes:

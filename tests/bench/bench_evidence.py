@@ -1,7 +1,7 @@
 """What the recording of evidence costs a registration: ``python -m tests.bench.bench_evidence [--quick]``.
 
 The engine in one thread without its sockets, on a SQLite database with fsync at each commit: REGISTER, 401, REGISTER
-with digest, 200, committed in batches. The same phones with the recorder and without, round by round in turn, so that
+with digest, 200, committed in batches. The same phones with the recorder and without, batch by batch in turn, so that
 a noisy minute of the machine hits both alike; processor time, the medians. The goal: at most 10 % more."""
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class Bench:
     def submit(self, job) -> None:
         self.jobs.append(job)
 
-    def run(self, numbers: int, recording: bool) -> float:
-        """Microseconds of processor time for each registration."""
+    def core(self, recording: bool):
         from sipcore.core import Core, Settings
 
         settings = Settings(realm=DOMAIN, domains=frozenset({DOMAIN}), algorithms=("MD5",), key=b"k" * 32, node="bench")
@@ -60,32 +59,33 @@ class Bench:
         core.store = self
         if not recording:
             core.recorder = NoRecorder()
+        return core
+
+    def run(self, core, numbers: range, recording: bool) -> float:
+        """Microseconds of processor time for each registration of one batch of phones."""
         self.rounds += 1
-        phones = [_Phone(number, self.rounds) for number in CROWD[:numbers]]
-        spent = 0.0
-        for first in range(0, numbers, BATCH):
-            some = phones[first : first + BATCH]
-            asks = [phone.request(1) for phone in some]
-            started = time.process_time()
-            for phone, data in zip(some, asks, strict=True):
-                core.receive(data, phone.flow)
-            challenges = core.datagrams_to_send()
-            spent += time.process_time() - started
-            answers = [phone.request(2, data) for phone, (data, _flow) in zip(some, challenges, strict=True)]
-            started = time.process_time()
-            for phone, data in zip(some, answers, strict=True):
-                core.receive(data, phone.flow)
-            jobs, self.jobs = self.jobs, []
-            for job, decision in zip(jobs, self.work([job.asked for job in jobs]), strict=True):
-                job.decision = decision
-            core.completed(jobs)
-            sent = core.datagrams_to_send()
-            if recording:  # once a second in life, far oftener here
-                core.recorder.take().write(self.store)
-            self.log.flush()
-            spent += time.process_time() - started
-            assert all(data.startswith(b"SIP/2.0 200") for data, _flow in sent), "not all were registered"
-        return spent / numbers * 1e6
+        phones = [_Phone(number, self.rounds) for number in numbers]
+        asks = [phone.request(1) for phone in phones]
+        started = time.process_time()
+        for phone, data in zip(phones, asks, strict=True):
+            core.receive(data, phone.flow)
+        challenges = core.datagrams_to_send()
+        spent = time.process_time() - started
+        answers = [phone.request(2, data) for phone, (data, _flow) in zip(phones, challenges, strict=True)]
+        started = time.process_time()
+        for phone, data in zip(phones, answers, strict=True):
+            core.receive(data, phone.flow)
+        jobs, self.jobs = self.jobs, []
+        for job, decision in zip(jobs, self.work([job.asked for job in jobs]), strict=True):
+            job.decision = decision
+        core.completed(jobs)
+        sent = core.datagrams_to_send()
+        if recording:  # once a second in life, far oftener here
+            core.recorder.take().write(self.store)
+        self.log.flush()
+        spent += time.process_time() - started
+        assert all(data.startswith(b"SIP/2.0 200") for data, _flow in sent), "not all were registered"
+        return spent / len(numbers) * 1e6
 
 
 class _Phone:
@@ -124,11 +124,10 @@ class _Phone:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--numbers", type=int, default=2000, help="phones in a round")
-    parser.add_argument("--rounds", type=int, default=6, help="rounds of each kind of which the medians are told")
-    parser.add_argument("--quick", action="store_true", help="600 phones, three rounds")
+    parser.add_argument("--batches", type=int, default=48, help=f"batches of {BATCH} phones of each kind")
+    parser.add_argument("--quick", action="store_true", help="12 batches")
     options = parser.parse_args()
-    numbers, rounds = (600, 3) if options.quick else (min(options.numbers, len(CROWD)), options.rounds)
+    batches = 12 if options.quick else options.batches
     store = SqliteStore()
     try:
         store.fill(crowd=True)
@@ -137,14 +136,17 @@ def main() -> None:
 
         django.setup()
         bench = Bench()
-        bench.run(BATCH, True), bench.run(BATCH, False)  # what is loaded once
+        cores = {recording: bench.core(recording) for recording in (False, True)}
         measured: dict[bool, list[float]] = {True: [], False: []}
-        for _ in range(rounds):
-            for recording in (False, True):
-                measured[recording].append(bench.run(numbers, recording))
+        for batch in range(batches + 2):
+            first = batch * BATCH % (len(CROWD) - BATCH)
+            for recording in (False, True) if batch % 2 else (True, False):
+                spent = bench.run(cores[recording], CROWD[first : first + BATCH], recording)
+                if batch > 1:  # what is loaded once
+                    measured[recording].append(spent)
         without, recorded = median(measured[False]), median(measured[True])
         share = recorded / without - 1
-        print(f"{numbers} phones, medians of {rounds} rounds: {without:.0f} us a registration without evidence, "
+        print(f"medians of {batches} batches of {BATCH} phones: {without:.0f} us a registration without evidence, "
               f"{recorded:.0f} us with it: {share:+.1%} (goal: at most {GOAL:.0%})")
     finally:
         store.remove()
