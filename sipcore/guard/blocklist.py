@@ -1,14 +1,10 @@
-"""The blocks of one SIP process, and the numbers that were repaired lately and pass them. Times are seconds since
-1970, as arguments."""
+"""The blocks of one SIP process. Times are seconds since 1970, as arguments."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 from sipcore.guard.blocks import ADMINISTRATOR, MOST_BLOCKS, REMEMBERED, SPARED_KEPT, Block
-
-MOST_PARDONS = 10_000
 
 
 class Blocklist:
@@ -17,7 +13,6 @@ class Blocklist:
     def __init__(self) -> None:
         self._blocks: dict[str, dict[str, Block]] = {}
         self._count = 0
-        self._pardoned: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return self._count
@@ -39,7 +34,7 @@ class Blocklist:
         whole = blocks.get("") if blocks is not None else None
         if whole is None or whole.until <= now:
             return None
-        return whole if whole.reason == ADMINISTRATOR or not (whole.spared or self._pardoned) else None
+        return whole if whole.reason == ADMINISTRATOR or not whole.spared else None
 
     def bars(self, key: str, number: str, now: float) -> Block | None:
         """The block in force that keeps this number out there."""
@@ -47,10 +42,10 @@ class Blocklist:
         if blocks is None:
             return None
         whole = blocks.get("")
-        if whole is not None and whole.until > now:
-            passes = number in whole.spared or self._pardoned.get(number, 0.0) > now
-            if whole.reason == ADMINISTRATOR or not passes:
-                return whole
+        if whole is not None and whole.until > now and (
+            whole.reason == ADMINISTRATOR or number not in whole.spared
+        ):
+            return whole
         one = blocks.get(number) if number else None
         return one if one is not None and one.until > now else None
 
@@ -84,22 +79,19 @@ class Blocklist:
         if not blocks:
             del self._blocks[key]
 
-    def pardon(self, numbers: set[str], until: float) -> None:
-        """The guard's blocks of these numbers end, and until then those of whole addresses let them pass."""
-        for number in numbers:
-            self._pardoned[number] = until
-            self._pardoned.move_to_end(number)
-        while len(self._pardoned) > MOST_PARDONS:
-            self._pardoned.popitem(last=False)
+    def pardon(self, numbers: set[str]) -> None:
+        """The guard's blocks of these numbers end, and those of whole addresses where they were tried let them
+        pass."""
         for key, blocks in list(self._blocks.items()):
+            whole = blocks.get("")
+            if whole is not None and len(whole.spared) < SPARED_KEPT:
+                whole.spared |= numbers.intersection(whole.numbers)
             for number in numbers & blocks.keys():
                 if blocks[number].reason != ADMINISTRATOR:
                     self.lift(key, number)
 
     def sweep(self, now: float) -> None:
-        """Forget pardons that are over; once a minute, or when there are too many, blocks as well."""
-        while self._pardoned and next(iter(self._pardoned.values())) <= now:
-            self._pardoned.popitem(last=False)
+        """Once a minute, or when there are too many, forget those that matter no more."""
         if int(now) % 60 and self._count <= MOST_BLOCKS:
             return
         kept = sorted((block for block in self if block.until > now - REMEMBERED), key=lambda block: block.until)
@@ -108,8 +100,6 @@ class Blocklist:
             self.keep(block)
 
     def clock_set(self, moved: float) -> None:
-        for number in self._pardoned:
-            self._pardoned[number] += moved
         for block in self:
             block.since += moved
             block.until += moved

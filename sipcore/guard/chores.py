@@ -150,17 +150,18 @@ class GuardChores:
             return
         self._newest = max(self._newest, *(request.id for request in requests))
         self._seen = {id for id in self._seen if id > self._newest - OVERLAP} | {request.id for request in requests}
-        blocks = [
-            block
-            for source in {request.source for request in requests if request.action == "block"}
-            for block in self._stored.load(self._clock.wall(), source)
-        ]
+        now = self._clock.wall()
+        if any(request.action == "pardon" for request in requests):
+            blocks = self._stored.load(now)  # it has been noted in them where these numbers were tried
+        else:
+            changed = {request.source for request in requests if request.action == "block"}
+            blocks = [block for source in sorted(changed) for block in self._stored.load(now, source)]
         self._in_loop(partial(self._carry_out, requests, blocks))
 
     def _carry_out(self, requests: Sequence[GuardRequest], blocks: Sequence[Block]) -> None:
         repaired = {request.number for request in requests if request.action == "pardon"}
         if repaired:
-            self._guard.pardon(repaired, self._clock.wall())
+            self._guard.pardon(repaired)
         for request in requests:
             if request.action == "unblock":
                 self._guard.lift(request.source, request.number)

@@ -206,10 +206,10 @@ class Guard:
         else:
             self.failures.forget_source(key)
 
-    def pardon(self, numbers: Iterable[str], now: float) -> None:
+    def pardon(self, numbers: Iterable[str]) -> None:
         """These numbers were repaired (a new password): they begin anew everywhere, at once."""
         repaired = set(numbers)
-        self.blocks.pardon(repaired, now + self.limits.window)
+        self.blocks.pardon(repaired)
         self.failures.forget_everywhere(repaired)
         self.made = [block for block in self.made if self.blocks.get(block.source, block.number) is block]
 

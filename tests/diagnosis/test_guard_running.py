@@ -18,15 +18,6 @@ class GuardTests:
     settings = {"GUARD_TRUSTED_NETS": "none"}
     sources = iter(range(2, 250))
 
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        # A new extension passes all blocks for a while: the phone that needed it may stand behind one.
-        numbers = [str(number) for number in range(1001, 1041)]
-        cls.pbx.create_extensions(dict.fromkeys(numbers, PASSWORD))
-        cls._prepared.extend(numbers)
-        cls.pbx.restart()
-
     def new_source(self) -> str:
         return f"127.0.7.{next(GuardTests.sources)}"
 

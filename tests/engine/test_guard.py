@@ -243,7 +243,7 @@ class AdministratorTests(GuardCase):
         self.devices = [KnownDevice(OFFICE, "1001", "good@phone", 5062)]
         self.block()
         self.assertTrue(self.is_barred("1001", call_id="good@phone"))
-        self.guard.pardon(["1001"], self.now)
+        self.guard.pardon(["1001"])
         self.assertTrue(self.is_barred("1001"))
 
     def test_lifting_forgets_what_led_to_it(self):
@@ -258,21 +258,24 @@ class AdministratorTests(GuardCase):
     def test_a_new_password_ends_slowing_and_blocks_of_that_number_at_once(self):
         self.fail(times=120)
         self.assertTrue(self.is_barred())
-        self.guard.pardon(["1001"], self.now)
+        self.guard.pardon(["1001"])
         self.assertFalse(self.is_barred())
         self.assertEqual(self.wait(), 0.0)
 
-    def test_a_repaired_number_passes_the_block_of_its_address_and_stays_good_there(self):
+    def test_a_repaired_number_passes_the_block_of_the_address_where_it_was_tried(self):
         for number in range(2001, 2007):
             self.fail(str(number))
-        self.guard.pardon(["2001"], self.now)
+        self.guard.pardon(["2001"])
         self.assertFalse(self.is_barred("2001"))
         self.assertTrue(self.is_barred("2002"))
-        self.guard.succeeded(self.sender("2001"), self.now)
-        self.now += 601 - 6
-        self.guard.made[0].until = self.now + 100
-        self.guard.sweep(self.now)
-        self.assertFalse(self.is_barred("2001"))
+        self.assertTrue(self.is_barred("2009"))
+
+    def test_a_repair_does_not_excuse_what_comes_after_it(self):
+        self.guard.pardon(["2001", "1001"])
+        for number in range(2001, 2007):
+            self.fail(str(number))
+        self.assertTrue(self.is_barred("2001"))
+        self.assertTrue(self.is_barred("1001"))
 
     def test_tries_are_counted(self):
         block = self.block()
