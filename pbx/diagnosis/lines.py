@@ -48,13 +48,14 @@ def phone_name(user_agent: str) -> str:
 def duration(seconds: float) -> str:
     """In the largest unit that fits, rounded down."""
     whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
     if whole < 120:
         return ngettext("%(n)d second", "%(n)d seconds", whole) % {"n": whole}
-    if whole < 7200:
-        return ngettext("%(n)d minute", "%(n)d minutes", whole // 60) % {"n": whole // 60}
-    if whole < 2 * 86400:
-        return ngettext("%(n)d hour", "%(n)d hours", whole // 3600) % {"n": whole // 3600}
-    return ngettext("%(n)d day", "%(n)d days", whole // 86400) % {"n": whole // 86400}
+    if hours < 2:
+        return ngettext("%(n)d minute", "%(n)d minutes", minutes) % {"n": minutes}
+    if days < 2:
+        return ngettext("%(n)d hour", "%(n)d hours", hours) % {"n": hours}
+    return ngettext("%(n)d day", "%(n)d days", days) % {"n": days}
 
 
 def attempt_lines(attempts: Iterable[AttemptFacts], now: datetime) -> tuple[str, ...]:
