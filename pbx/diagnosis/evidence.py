@@ -108,6 +108,8 @@ class ServerFacts:
     min_expires: int
     domains: frozenset[str] = frozenset()  # every name under which phones may know us
     keepalive_seconds: int = 20
+    phones_inside: int = 0  # registered now from private addresses; counted when nothing came from a number
+    phones_outside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +126,5 @@ class NumberEvidence:
     blocks: tuple[BlockFacts, ...] = ()
     periods: tuple[PeriodFacts, ...] = ()  # the last 24 hours
     similar: tuple[str, ...] = ()  # numbers of extensions that look like it
+    renamed_to: str = ""  # the extension that had this number when its password was set
     notes: Mapping[str, str] = field(default_factory=dict)

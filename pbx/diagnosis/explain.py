@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
@@ -144,6 +144,8 @@ def number_verdicts(evidence: NumberEvidence) -> list[Verdict]:
     elif evidence.devices and not silent(evidence):
         found.append(presence.ended(evidence))
     found.append(tampering.rewritten(with_attempts(evidence, real)) if not here else None)
+    if guarded:  # what the guard did not look at is told by the guard
+        guesses = tuple(one for one in guesses if one.cause not in ("blocked", "rate_limited"))
     found.append(presence.guessed_at(with_attempts(evidence, guesses)))
     return _once(verdict for verdict in found if verdict is not None)
 
@@ -185,7 +187,10 @@ def _nothing(evidence: NumberEvidence) -> list[Verdict | None]:
     if evidence.attempts:
         return [delivery.let_in_again(evidence), delivery.unnamed(evidence)]
     if evidence.devices:
-        return [delivery.nameless(evidence), presence.ended(evidence)]
+        # A phone that was here is known by its address: what strangers send says nothing about it.
+        places = {device.source for device in evidence.devices}
+        near = replace(evidence, nameless=tuple(one for one in evidence.nameless if one.source in places))
+        return [delivery.nameless(near), presence.ended(evidence)]
     return [delivery.nameless(evidence), delivery.nothing_received(evidence)]
 
 

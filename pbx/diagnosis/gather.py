@@ -25,6 +25,7 @@ from pbx.diagnosis.evidence import (
 )
 from pbx.diagnosis.likeness import likely_meant
 from pbx.diagnosis.models import Attempt, OnlinePeriod
+from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.sip_text import messages_from_json
 from pbx.system.identity import current_realm
 from pbx.system.models import SipProcess
@@ -42,7 +43,7 @@ ALIVE = timedelta(seconds=20)
 JUDGED_BY_MESSAGES = ("reply_lost",)
 """Causes whose verdict looks at the messages; those of the others are many kilobytes for nothing."""
 
-MOST_ATTEMPTS, MOST_NAMELESS, MOST_DEVICES, MOST_PERIODS = 40, 10, 30, 300
+MOST_ATTEMPTS, MOST_NAMELESS, MOST_DEVICES, MOST_PERIODS, MOST_HOSTS = 40, 10, 30, 300, 200
 LONGEST_NUMBER = 64  # characters, as the column of the attempts
 SIMILAR = 3
 
@@ -61,7 +62,7 @@ def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
     return NumberEvidence(
         number=number if extension is None else extension.number,
         now=now,
-        server=_server(now),
+        server=_server(now, count_phones=not attempts and not devices),
         extension=facts,
         devices=devices,
         attempts=attempts,
@@ -69,6 +70,7 @@ def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
         blocks=_blocks(number, attempts, devices),
         periods=() if extension is None else _periods(extension, now),
         similar=_similar(number) if extension is None else (),
+        renamed_to=_renamed(number) if extension is None else "",
     )
 
 
@@ -168,7 +170,9 @@ def _blocks(
     return blocks_for(number, {one.source for one in attempts} | {one.source for one in devices})
 
 
-def _server(now: datetime) -> ServerFacts:
+def _server(now: datetime, count_phones: bool) -> ServerFacts:
+    hosts = _online_hosts(now) if count_phones else []
+    inside = sum(map(is_private, hosts))
     alive = list(SipProcess.objects.filter(beat_at__gt=now - ALIVE).order_by("started_at"))
     domain = sip_domain()
     return ServerFacts(
@@ -184,7 +188,20 @@ def _server(now: datetime) -> ServerFacts:
         min_expires=settings.SIP_MIN_EXPIRES,
         domains=sip_names(domain),
         keepalive_seconds=settings.SIP_KEEPALIVE_INTERVAL,
+        phones_inside=inside,
+        phones_outside=len(hosts) - inside,
     )
+
+
+def _online_hosts(now: datetime) -> list[str]:
+    """Where phones are registered now, and answer: a sample."""
+    rows = Binding.objects.online(now).filter(unreachable_since=None).order_by()
+    return list(rows.values_list("remote_host", flat=True).distinct()[:MOST_HOSTS])
+
+
+def _renamed(number: str) -> str:
+    rows = DigestCredential.objects.filter(username=number).exclude(extension__number=number)
+    return rows.order_by("-changed_at").values_list("extension__number", flat=True).first() or ""
 
 
 def _similar(number: str) -> tuple[str, ...]:

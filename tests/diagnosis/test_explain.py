@@ -103,6 +103,23 @@ class GatherTests(DatabaseCase):
         self.assertEqual(["unknown_extension"], codes(explanation))
         self.assertIs(explanation.stopped_at, Stage.PASSWORD)
 
+    def test_the_former_number_of_an_extension(self):
+        extension = make_extension("1001")
+        extension.number = "2001"
+        extension.save()
+        self.fail("1001", "unknown_extension")
+        first = explain_number("1001").first
+        self.assertEqual("unknown_extension", first.code)
+        self.assertIn("another one now: 2001", first.why)
+
+    def test_what_other_phones_prove(self):
+        make_extension("1001")
+        self.assertIn("No phone at all", explain_number("1001").first.why)
+        make_binding(make_extension("1002"), remote_host="192.168.1.7")
+        self.assertIn("none from outside", explain_number("1001").first.why)
+        make_binding(make_extension("1003"), remote_host="198.51.100.7")
+        self.assertIn("port of the PBX is open", explain_number("1001").first.why)
+
     def test_numbers_that_a_source_has_tried_are_counted(self):
         make_extension("1001")
         for number in ("1001", "2000", "2001", "2002"):
@@ -118,6 +135,8 @@ class GatherTests(DatabaseCase):
     def test_a_message_of_no_number_is_kept_for_an_hour(self):
         make_extension("1001")
         self.fail("", "wrong_transport", minutes=30)
+        self.assertEqual(["nothing_received"], codes(explain_number("1001")), "a stranger's probe")
+        Attempt.objects.update(source="192.168.1.9")
         self.assertEqual(["wrong_transport", "nothing_received"], codes(explain_number("1001")))
         Attempt.objects.update(last_at=self.now - timedelta(minutes=90))
         self.assertEqual(["nothing_received"], codes(explain_number("1001")))

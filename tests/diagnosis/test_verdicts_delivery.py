@@ -45,6 +45,12 @@ class NothingReceivedTests(unittest.TestCase):
         self.assertIs(verdicts[0].confidence, Confidence.LIKELY)
         self.assertIn("another phone", verdicts[0].why)
 
+    def test_the_rubbish_of_the_internet_is_not_this_phone(self):
+        rubbish = attempt("malformed", number=""), attempt("wrong_transport", number="", last_at=ago(minutes=40))
+        self.assertEqual(["nothing_received"], codes(number_verdicts(evidence(nameless=rubbish))))
+        near = attempt("malformed", number="", source="10.0.0.7")
+        self.assertEqual(["malformed", "nothing_received"], codes(number_verdicts(evidence(nameless=(near,)))))
+
     def test_a_nameless_try_says_nothing_about_a_phone_that_is_registered(self):
         strange = attempt("wrong_transport", number="")
         self.assertEqual(["registered"], codes(number_verdicts(evidence(nameless=(strange,), devices=(device(),)))))

@@ -32,7 +32,7 @@ CODES = {
     "registered", "no_credential", "stale_credential", "wrong_password", "unknown_extension", "disabled", "wrong_realm",
     "wrong_domain", "nothing_received", "challenge_unanswered", "reply_lost", "nonce_loop", "expires_too_short",
     "too_many_devices", "expired", "nat_keepalive_lost", "alg_tampering", "stun_enabled", "wrong_transport",
-    "malformed", "unsupported_algorithm", "guessed_at", "signed_off", "blocked", "cause_of_tomorrow",
+    "malformed", "unsupported_algorithm", "guessed_at", "signed_off", "cause_of_tomorrow",
 }
 """Those of a number; for ``blocked`` and ``rate_limited`` see the guard's own tests."""
 
@@ -46,7 +46,10 @@ SITUATIONS = {
     "nothing, private domain": evidence(server=replace(SERVER, domain="192.168.1.5", started_at=ago(days=4))),
     "nothing, loopback domain": evidence(server=replace(SERVER, domain="127.0.0.1")),
     "nameless TLS": evidence(nameless=(attempt("wrong_transport", number=""),)),
-    "nameless rubbish": evidence(nameless=(attempt("malformed", number=""),)),
+    "nameless rubbish": evidence(nameless=(attempt("malformed", number="", source="192.168.1.9"),)),
+    "nothing, others outside": evidence(server=replace(SERVER, phones_outside=2)),
+    "nothing, others inside": evidence(server=replace(SERVER, phones_inside=2)),
+    "renamed away": unknown(renamed_to="1005"),
     "no such number": unknown(),
     "no such number, tried": unknown(attempt("unknown_extension", count=1)),
     "no such number, similar": unknown(attempt("unknown_extension"), similar=("1001", "1011")),
@@ -119,7 +122,7 @@ class WordsTests(unittest.TestCase):
 
     def test_every_cause_of_an_attempt_has_its_function(self):
         without = {"registered", "nothing_received", "expired", "nat_keepalive_lost", "stun_enabled", "guessed_at",
-                   "signed_off", "blocked", "cause_of_tomorrow"}
+                   "signed_off", "cause_of_tomorrow"}
         self.assertEqual(set(), CODES - without - set(CAUSES))
 
     def test_three_sentences_in_three_languages(self):

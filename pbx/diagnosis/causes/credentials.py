@@ -50,6 +50,15 @@ def _no_such_number(evidence: NumberEvidence, rows: list[AttemptFacts]) -> Verdi
         what = _("A phone signs in as %(number)s, but there is no extension with this number.") % names
     else:
         what = _("There is no extension with the number %(number)s.") % names
+    if evidence.renamed_to:
+        names["now"] = evidence.renamed_to
+        return Verdict(
+            "unknown_extension", Severity.ERROR, what,
+            _("The extension that had this number has another one now: %(now)s.") % names,
+            _("Write %(now)s into the phone as its user name.") % names + " " + set_password(evidence.renamed_to) + " "
+            + try_again(),
+            attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD if rows else Stage.PHONE,
+        )
     guessed = max((row.numbers_from_source for row in rows if not row.source_known), default=0)
     if evidence.similar:
         why = _("It is probably a typing error. A number that looks like it: %(similar)s.") % names

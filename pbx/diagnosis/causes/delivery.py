@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pbx.diagnosis.causes.credentials import of_cause
-from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
+from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence, ServerFacts
 from pbx.diagnosis.lines import attempt_lines, hour, shown
 from pbx.diagnosis.networks import is_loopback, is_private
 from pbx.diagnosis.remedies import only_try_again, server_settings, switch_off_alg, try_again, try_mobile_data
@@ -19,6 +20,7 @@ SURE_REPEATS = 4
 """A message repeated so often although it was answered: no network loses that many by chance."""
 
 DAY = timedelta(hours=24)
+JUST_NOW = timedelta(minutes=10)
 
 
 def nothing_received(evidence: NumberEvidence) -> Verdict | None:
@@ -42,15 +44,26 @@ def nothing_received(evidence: NumberEvidence) -> Verdict | None:
     return Verdict(
         "nothing_received", Severity.ERROR,
         _("Nothing has arrived from the phone of %(number)s.") % names,
-        heard + " " + _(
+        " ".join([heard, _(
             "So the password is not the question yet. Either the app is not set up, switched off or without a network, "
             "or its server name or port is wrong, so that it talks to somebody else, or a firewall on the way stops "
             "port %(port)d/UDP."
-        ) % names,
+        ) % names, _others(server)]),
         " ".join(part for part in do if part),
         _listening(server.listening),
         stopped_at=Stage.PHONE,
     )
+
+
+def _others(server: ServerFacts) -> str:
+    """What other phones prove about the way."""
+    if server.phones_outside:
+        return _("Other phones are registered from outside at this moment, so the port of the PBX is open: look at "
+                 "this phone and its network first.")
+    if server.phones_inside:
+        return _("Phones in the local network are registered at this moment, but none from outside: if this one is "
+                 "outside, look at the firewall and the port forwarding of the router in front of the PBX first.")
+    return _("No phone at all is registered at this moment: look at the server first.")
 
 
 def _listening(places: str) -> tuple[str, ...]:
@@ -68,11 +81,11 @@ def let_in_again(evidence: NumberEvidence) -> Verdict | None:
         return None
     names = {"number": shown(evidence.number), "time": hour(rows[0].last_at, evidence.now)}
     return Verdict(
-        "blocked", Severity.WARNING,
+        "nothing_received", Severity.WARNING,
         _("The phone of %(number)s was blocked when it last tried; it is not blocked any more.") % names,
         _("Its last message came at %(time)s and was not answered, because too much had failed from its address. The "
           "phone has not tried since.") % names,
-        only_try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.OUR_PORT,
+        only_try_again(), attempt_lines(rows, evidence.now), stopped_at=Stage.PHONE,
     )
 
 
@@ -103,11 +116,15 @@ def _reach(domain: str) -> str:
 
 
 def nameless(evidence: NumberEvidence) -> Verdict | None:
-    """Something came lately that had no number in it, and it may have been this phone."""
-    for cause, judge in (("wrong_transport", wrong_transport), ("malformed", malformed)):
-        if any(attempt.cause == cause for attempt in evidence.nameless):
-            return judge(evidence)
-    return None
+    """Something came lately that had no number in it, and it may have been this phone. The internet is full of broken
+    messages and of probes by TLS: from far away only what came just now counts, and is no broken message."""
+    near = tuple(
+        attempt for attempt in evidence.nameless
+        if is_private(attempt.source) or attempt.source_known
+        or (attempt.cause == "wrong_transport" and evidence.now - attempt.last_at < JUST_NOW)
+    )
+    view = replace(evidence, nameless=near)
+    return wrong_transport(view) or malformed(view)
 
 
 def wrong_transport(evidence: NumberEvidence) -> Verdict | None:
