@@ -5,7 +5,7 @@ thousand. What strangers do all day is one calm sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +21,8 @@ from pbx.calls.models import CallRecord
 from pbx.calls.words import media_facts
 from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
 from pbx.diagnosis.charts import Chart, charts
-from pbx.diagnosis.explain import explain_number
+from pbx.diagnosis.explain import verdicts_of
+from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.models import Attempt, Block
 from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.repairs import Button, button_for
@@ -73,10 +74,10 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
         return None
     now = now or timezone.now()
     server = server_verdicts(quick=True)
-    unknown = list(_of_unknown_numbers(user, now))
+    unknown = list(_of_unknown_numbers(user, now, server))
     items = [
         *(_of_server(verdict) for verdict in server),
-        *_of_extensions(user, now, {*(verdict.code for verdict in server), *SOUND_FAULTS}),
+        *_of_extensions(user, now, server),
         *unknown,
         *_of_passwords(),
         *_of_calls(user, now),
@@ -103,14 +104,14 @@ def _of_server(verdict: Verdict) -> Item:
 
 # extensions
 
-def _of_extensions(user: User, now: datetime, told_elsewhere: set[str]) -> Iterable[Item]:
+def _of_extensions(user: User, now: datetime, server: Sequence[Verdict]) -> Iterable[Item]:
     chosen = list(dict.fromkeys(_candidates(now)))[:MOST_EXTENSIONS]
     rows = Extension.objects.defer("password").in_bulk(chosen)
     for pk in chosen:
         extension = rows.get(pk)
         if extension is None:
             continue
-        verdict = _worst(explain_number(extension.number, now).verdicts, told_elsewhere)
+        verdict = _worst(extension.number, now, server)
         if verdict is not None:
             yield _of_verdict(verdict, extension, user)
 
@@ -124,11 +125,13 @@ def _of_verdict(verdict: Verdict, extension: Extension, user: User) -> Item:
     )
 
 
-def _worst(verdicts: Iterable[Verdict], but: set[str]) -> Verdict | None:
-    """The first that asks for something, in the order of what to fix first."""
+def _worst(number: str, now: datetime, server: Sequence[Verdict]) -> Verdict | None:
+    """The first that asks for something, in the order of what to fix first, but for what is said of the server. Calls
+    have items of their own."""
+    told = {verdict.code for verdict in server}
     return next((
-        verdict for verdict in verdicts
-        if verdict.severity in (Severity.ERROR, Severity.WARNING) and verdict.code not in but
+        verdict for verdict in verdicts_of(gather_number(number, now), server)
+        if verdict.severity in (Severity.ERROR, Severity.WARNING) and verdict.code not in told
     ), None)
 
 
@@ -175,7 +178,7 @@ def _of_passwords() -> Iterable[Item]:
 
 # numbers that are no extensions
 
-def _of_unknown_numbers(user: User, now: datetime) -> Iterable[Item]:
+def _of_unknown_numbers(user: User, now: datetime, server: Sequence[Verdict]) -> Iterable[Item]:
     """Those that are surely a phone of ours with a slip of the finger: from where our phones are, or inside."""
     rows = list(
         Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY, cause="unknown_extension")
@@ -185,7 +188,7 @@ def _of_unknown_numbers(user: User, now: datetime) -> Iterable[Item]:
     ours = set(Binding.objects.online(now).filter(remote_host__in=sources).values_list("remote_host", flat=True))
     numbers = dict.fromkeys(number for number, source in rows if source in ours or is_private(source))
     for number in list(numbers)[:MOST_UNKNOWN]:
-        verdict = _worst(explain_number(number, now).verdicts, set())
+        verdict = _worst(number, now, server)
         if verdict is not None:
             page = reverse("admin:diagnosis_number", args=[number])
             yield Item(

@@ -46,9 +46,10 @@ def page_of_number(number: str) -> str:
 class DiagnosisCase(AdminCase):
     def setUp(self):
         super().setUp()
-        quiet = patch("pbx.diagnosis.server.server_verdicts", return_value=[])  # not what this machine lacks
-        quiet.start()
-        self.addCleanup(quiet.stop)
+        for place in ("explain", "attention"):  # not what this machine lacks
+            quiet = patch(f"pbx.diagnosis.{place}.server_verdicts", return_value=[])
+            quiet.start()
+            self.addCleanup(quiet.stop)
         make_server_run()
 
     def stages(self, address: str) -> list[str]:
