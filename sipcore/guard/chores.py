@@ -37,7 +37,7 @@ class GuardChores:
     ) -> None:
         self._guard, self._stored, self._queue = guard, stored, queue
         self._clock, self._in_loop, self._log = clock, in_loop, log
-        self._loaded = self._at_work = self._asking = False
+        self._loaded = self._at_work = self._asking = self._moved = False
         self._asked_at = float("-inf")
         self._next_sweep = clock.now() + SWEEP_SECONDS
         self._seen: set[int] = set()
@@ -69,6 +69,8 @@ class GuardChores:
         if self._at_work or not self._loaded:
             return
         new = [_copy(block) for block in self._announced()]
+        if self._moved:
+            self._moved, new = False, [_copy(block) for block in self._guard.blocks]
         tried = [_copy(block) for block in self._guard.touched.values()]
         self._guard.touched = {}
         sweep = self._clock.now() >= self._next_sweep
@@ -78,7 +80,9 @@ class GuardChores:
         self._queue.call(partial(self._work, new, tried, sweep, now))
 
     def clock_set(self, moved: float) -> None:
+        """The clock of this machine was set: blocks last as long as before, in the store too."""
         self._guard.clock_set(moved)
+        self._moved = True
 
     def _work(self, new: Sequence[Block], tried: Sequence[Block], sweep: bool, now: float) -> None:
         try:
@@ -148,14 +152,15 @@ class GuardChores:
         requests = [r for r in self._stored.requests(self._newest - OVERLAP) if r.id not in self._seen]
         if not requests:
             return
-        self._newest = max(self._newest, *(request.id for request in requests))
-        self._seen = {id for id in self._seen if id > self._newest - OVERLAP} | {request.id for request in requests}
         now = self._clock.wall()
         if any(request.action == "pardon" for request in requests):
             blocks = self._stored.load(now)  # it has been noted in them where these numbers were tried
         else:
             changed = {request.source for request in requests if request.action == "block"}
             blocks = [block for source in sorted(changed) for block in self._stored.load(now, source)]
+        # Only now: had the store been away, they would have to be read again.
+        self._newest = max(self._newest, *(request.id for request in requests))
+        self._seen = {id for id in self._seen if id > self._newest - OVERLAP} | {request.id for request in requests}
         self._in_loop(partial(self._carry_out, requests, blocks))
 
     def _carry_out(self, requests: Sequence[GuardRequest], blocks: Sequence[Block]) -> None:

@@ -224,7 +224,6 @@ class Guard:
         """The clock of this machine was set by so many seconds: what lasts, lasts as long as before."""
         self.failures.clock_set(moved)
         self.blocks.clock_set(moved)
-        self.touched.update({(block.source, block.number): block for block in self.blocks})
 
     # Inside
 
