@@ -13,7 +13,8 @@ from tests.support.phone import Phone
 from tests.support.processes import wait_until
 
 TABLES = ("extensions_extension", "extensions_binding", "extensions_digestcredential", "calls_callrecord",
-          "diagnosis_attempt", "diagnosis_onlineperiod", "diagnosis_calltrace", "diagnosis_block", "diagnosis_guardaction")  # fmt: skip
+          "diagnosis_attempt", "diagnosis_onlineperiod", "diagnosis_calltrace", "diagnosis_block",
+          "diagnosis_guardaction")  # fmt: skip
 MAKE_HIDDEN = """
 import sys
 from extensions.hidden_account import hidden_account

@@ -54,6 +54,16 @@ class RunningFaults:
         finally:
             self.nft("flush ruleset")
 
+    def test_closed_ports_of_sound(self):
+        """The phone registers and its call is taken, but nobody hears anything."""
+        ports = self.pbx.settings["RTP_PORTS"]
+        self.nft(f"table inet f {{ chain i {{ type filter hook input priority 0; udp dport {ports} drop; }}; }}")
+        try:
+            codes = self.codes()
+        finally:
+            self.nft("flush ruleset")
+        self.assertEqual(["firewall_closed", "no_audio", "no_audio"], codes)
+
     def nft(self, rules: str) -> None:
         run("ip", "netns", "exec", self.namespace, "nft", "-f", "-", text_in=rules.replace(";", ";\n"))
 
@@ -244,6 +254,15 @@ class DatabaseFaults(DoctorCase):
         """Of the machine where the doctor runs, an hour ahead of the database's."""
         codes = self.codes(LD_PRELOAD=FAKETIME, FAKETIME="-1h", DONT_FAKE_MONOTONIC="1")
         self.assertIn("clock_skew", codes)
+
+
+class NoRelayTests(DoctorOnSqlite):
+    """The engine of the sound is set to one that is not there."""
+
+    settings = {"RTPENGINE_URLS": "udp:127.0.0.1:9"}
+
+    def test_it_is_named(self):
+        self.assertEqual(["self_call_failed"] * 2, self.codes())
 
 
 class OtherListeningTests(DoctorOnSqlite):
