@@ -137,9 +137,8 @@ def ladders_of_number(number: str) -> list[Ladder]:
     watched = WatchedMessage.objects.filter(number=number.lower()).order_by("-at", "-pk")[:MOST_READ]
     watched_messages = messages_from_json([row.message for row in reversed(watched)])
     groups = _without_doubles([*_conversations(watched_messages), *groups])
-    ladders = [ladder_of(messages, cause) for messages, cause in groups]
-    ladders.sort(key=lambda ladder: ladder.ended or ladder.started, reverse=True)
-    return ladders[:MOST_LADDERS]
+    groups.sort(key=lambda group: max(message.at for message in group[0]), reverse=True)
+    return [ladder_of(messages, cause) for messages, cause in groups[:MOST_LADDERS]]
 
 
 def ladder_of_call(record: CallRecord) -> Ladder | None:

@@ -422,8 +422,12 @@ def normal(evidence: CallEvidence) -> Verdict | None:
 
 def _well(evidence: CallEvidence) -> Verdict:
     if evidence.facts:
-        why = _("That is how it ended; what was wrong with it is said above.")
-    elif evidence.packets:
+        return Verdict(
+            evidence.cause, Severity.INFO, ended(evidence),
+            _("That is how it ended; what was wrong with it is said above."),
+            _("There is nothing to mend about the end itself."), (_call_line(evidence),),
+        )
+    if evidence.packets:
         why = _("Both sides heard each other.")
     else:
         why = _("Nothing is known of its sound.")
