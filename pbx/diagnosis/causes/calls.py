@@ -427,10 +427,8 @@ def _well(evidence: CallEvidence) -> Verdict:
             _("That is how it ended; what was wrong with it is said above."),
             _("There is nothing to mend about the end itself."), (_call_line(evidence),),
         )
-    if evidence.packets:
-        why = _("Both sides heard each other.")
-    else:
-        why = _("Nothing is known of its sound.")
+    was_heard = bool(evidence.packets) and all(count for _number, count in evidence.packets)
+    why = _("Both sides heard each other.") if was_heard else _("Nothing is known of its sound.")
     return Verdict(
         evidence.cause, Severity.OK, ended(evidence), why, _("Nothing has to be done."), _sound_lines(evidence)
     )
