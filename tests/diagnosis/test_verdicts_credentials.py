@@ -59,6 +59,12 @@ class WrongPasswordTests(unittest.TestCase):
         self.assertIn("has not tried since", verdict.what)
         self.assertIs(verdict.repair, Repair.NONE)
 
+    def test_a_phone_that_fails_on_after_the_button_was_pressed(self):
+        facts = extension(password_changed_at=ago(minutes=10))
+        (verdict,) = number_verdicts(evidence(attempt("wrong_password"), extension=facts))
+        self.assertIs(verdict.severity, Severity.ERROR)
+        self.assertIn("has failed before that and after", verdict.why)
+
     def test_a_second_phone_with_a_wrong_password_stands_behind_the_registered_one(self):
         other = asked(call_id="x", contact="sip:1001@192.168.1.77")
         wrong = attempt("wrong_password", port=1, user_agent=LINPHONE, asked=other)

@@ -66,6 +66,7 @@ SITUATIONS = {
     "wrong password": evidence(*(attempt("wrong_password", source=f"198.51.100.{n}") for n in range(1, 9))),
     "changed password": evidence(attempt("wrong_password"), devices=(ended_device(),),
                                  extension=extension(password_changed_at=ago(minutes=30))),
+    "fails on": evidence(attempt("wrong_password"), extension=extension(password_changed_at=ago(minutes=10))),
     "password given since": evidence(attempt("wrong_password"),
                                      extension=extension(password_changed_at=ago(minutes=1))),
     "second phone": evidence(attempt("wrong_password", user_agent="x", asked=asked(call_id="o", contact="sip:a@b")),

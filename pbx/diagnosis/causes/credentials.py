@@ -191,6 +191,10 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
         why = _("The password of %(number)s was changed at %(changed)s. The phone last signed in before that, at "
                 "%(seen)s, so it still has the old password.") % names
         do = _("Put the new password into the phone.") + " " + set_lost_password(number)
+    elif changed and rows[0].first_at < changed:
+        why = _("The password of %(number)s was changed at %(changed)s, and the phone has failed before that and after: "
+                "probably the new password has not been put into it yet, or with a typing error.") % names
+        do = _("Put the new password into the phone.") + " " + set_lost_password(number)
     else:
         why = _("It answered when the PBX asked for the password, but not with the password of %(number)s. Usually "
                 "it is a typing error: a capital letter, a space at the end, a letter that looks like another, or "

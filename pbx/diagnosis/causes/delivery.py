@@ -63,7 +63,7 @@ def _others(server: ServerFacts) -> str:
     if server.phones_inside:
         return _("Phones in the local network are registered at this moment, but none from outside: if this one is "
                  "outside, look at the firewall and the port forwarding of the router in front of the PBX first.")
-    return _("No phone at all is registered at this moment: look at the server first.")
+    return _("No phone at all is registered at this moment, so the server or its firewall may just as well be the reason.")
 
 
 def _listening(places: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
-from pbx.system.server_address import own_address, sip_domain
+from pbx.system.server_address import own_address, sip_domain, sip_names
 from sipcore import systemd
 from sipcore.advertise import Advertised
 from sipcore.batch import RegistrationBatch
@@ -156,7 +156,7 @@ class SipServerProcess:
         core = Core(
             Settings(
                 realm=realm,
-                domains=_domains(domain),
+                domains=sip_names(domain),
                 algorithms=tuple(settings.SIP_DIGEST_ALGORITHMS),
                 key=hmac.digest(settings.SECRET_KEY.encode(), b"pbx.sip", "sha256"),
                 node=node,
@@ -323,12 +323,6 @@ def rtp_ports(text: str) -> tuple[int, int]:
             _("RTP_PORTS=%(text)s is no range of ports. Write for example RTP_PORTS=10000-20000 in .env.")
             % {"text": text[:40]}
         ) from None
-
-
-def _domains(domain: str) -> frozenset[str]:
-    """All names under which phones may know us, as they are compared: lower case, no brackets."""
-    ours = {domain, *settings.SIP_ALIASES, settings.EXTERNAL_IP, own_address(), "localhost"}
-    return frozenset(name.lower().strip("[]").rstrip(".") for name in ours if name)
 
 
 def _in_networks(texts: list[str]) -> Callable[[str], bool]:
