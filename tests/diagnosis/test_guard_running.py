@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 
+from tests.support.caller import Caller, UdpWire
 from tests.support.cases import PASSWORD, OnPostgres, OnSqlite
+from tests.support.media_engines import rtp_ports
 from tests.support.phone import NoAnswer, Phone, authorization, read_challenge
 from tests.support.processes import wait_until
 
@@ -17,6 +19,12 @@ SOON = 1.5
 class GuardTests:
     settings = {"GUARD_TRUSTED_NETS": "none"}
     sources = iter(range(2, 250))
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        first, last = rtp_ports()
+        cls.settings = {**GuardTests.settings, "RTP_PORTS": f"{first}-{last}"}
+        super().setUpClass()
 
     def new_source(self) -> str:
         return f"127.0.7.{next(GuardTests.sources)}"
@@ -164,6 +172,46 @@ class GuardTests:
         self.pbx.set_password(stranger, PASSWORD)  # a repair of that number lets it pass, and only that
         wait_until(lambda: not self.is_silent(stranger, office), "the repaired number passes")
         self.assertEqual(self.phone(stranger, office).register().status, 200)
+
+    def caller(self, source: str, number: str, password: str = PASSWORD) -> Caller:
+        phone = Caller(UdpWire(source), self.pbx.server, number, password, self.pbx.domain)
+        self.addCleanup(phone.close)
+        return phone
+
+    def test_calls_go_on_in_an_office_where_somebody_guesses(self):
+        office = self.new_source()
+        alice, bob = (self.caller(office, self.new_extension()) for _ in range(2))
+        alice.register(), bob.register()
+        call = alice.invite(bob.number)
+        theirs = bob.answer(bob.expect("INVITE"), ack=False)
+        ours = call.connected()
+        bob.expect("ACK")
+        self.guess(office, range(7401, 7407))
+        self.wait_for_ban(office)
+        alice.bye(ours)  # what began before goes on to its end
+        bob.take_bye(theirs)
+        call = bob.invite(alice.number)  # and new calls begin
+        theirs = alice.answer(alice.expect("INVITE"), ack=False)
+        ours = call.connected()
+        alice.expect("ACK")
+        alice.bye(theirs)
+        bob.take_bye(ours)
+        stranger = self.caller(office, self.new_extension())
+        stranger.send("OPTIONS", f"sip:{self.pbx.domain}", [
+            ("From", f"<{stranger.aor}>;tag=1"), ("To", f"<{stranger.aor}>"), ("Call-ID", office),
+            ("CSeq", "1 OPTIONS"),
+        ])
+        stranger.quiet(SOON)
+
+    def test_a_wrong_password_on_calls_is_slowed_too(self):
+        office = self.new_source()
+        bad = self.caller(office, self.new_extension(), "guess")
+        statuses = []
+        for _ in range(11):
+            call = bad.invite("1001")
+            statuses.append(call.final().status)
+            bad.ack_failure(call.sent, call.answer)
+        self.assertEqual(statuses, [403] * 10 + [503])
 
     def test_a_forged_source_blocks_nobody(self):
         liar, victim = self.new_source(), self.new_source()
