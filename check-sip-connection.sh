@@ -614,9 +614,9 @@ check_one_port() { # udp|tcp
     while read -r address pid; do
         [ -n "$address" ] || continue
         if [ "$pid" = - ]; then
-            unknown=$address
+            unknown+=${unknown:+, }$address
         elif is_ours "$pid"; then
-            ours=$address
+            ours+=${ours:+, }$address
         else
             foreign="$(clean "$(cat "/proc/$pid/comm" 2>/dev/null)" 40) ($pid)"
             continue

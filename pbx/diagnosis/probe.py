@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from pbx.diagnosis.blocks import blocks_for
 from pbx.diagnosis.evidence import NumberEvidence
 from pbx.diagnosis.explain import Explanation, verdicts_of
 from pbx.diagnosis.gather import gather_number
@@ -63,7 +64,7 @@ def state_of(link: ProbeLink, address: str, now: datetime | None = None) -> Prob
     alive = living(evidence)
     verdicts = verdicts_of(evidence, server_verdicts(quick=True))
     first = verdicts[0]
-    if first.code == "registered":
+    if first.code == "registered" and first.severity is Severity.OK:
         return _good(evidence, address)
     if first.code in NOT_YET and not alive:
         if is_private(evidence.server.domain) and not is_private(address):
@@ -80,12 +81,6 @@ def state_of(link: ProbeLink, address: str, now: datetime | None = None) -> Prob
 
 def as_seen_from(evidence: NumberEvidence, address: str, opened: datetime) -> NumberEvidence:
     """The part of the evidence that is about the phone beside this page."""
-    try:
-        from pbx.diagnosis.blocks import blocks_for
-    except ImportError:  # being built
-        def blocks_for(number, sources):
-            return ()
-
     here = tuple(one for one in evidence.attempts if one.source == address)
     since = tuple(one for one in evidence.attempts if one.last_at >= opened)
     devices = tuple(one for one in evidence.devices if one.source == address or one.registered_at >= opened)

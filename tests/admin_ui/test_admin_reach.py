@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest import mock
 
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
@@ -10,6 +11,7 @@ from django.test import Client, TestCase, override_settings
 from django.utils import timezone
 
 from pbx.diagnosis.models import Block
+from pbx.startup.greeting import next_steps
 from pbx.web_names import host_of, web_names
 from tests.admin_ui.cases import LIST, QuietCase
 
@@ -105,6 +107,24 @@ class NetworkTests(QuietCase):
             until=timezone.now() + timedelta(hours=1),
         )
         self.assertTrue(self.reaches("192.168.1.9"))
+
+
+class TunnelTests(TestCase):
+    """What `start` prints under its first lines."""
+
+    def text(self, own: str, host: str) -> str:
+        with (mock.patch("pbx.startup.greeting.own_address", return_value=own),
+              self.settings(WEB_HOST=host, WEB_PORT=8000)):
+            return next_steps(None, on_terminal=True)
+
+    def test_the_line_has_the_real_address_where_a_tunnel_is_needed(self):
+        for own, host, expected in (
+            ("192.0.2.10", "127.0.0.1", True), ("192.168.1.5", "127.0.0.1", True), ("203.0.113.5", "0.0.0.0", True),
+            ("192.168.1.5", "0.0.0.0", False), ("203.0.113.5", "203.0.113.5", False),
+        ):
+            with self.subTest((own, host)):
+                line = f"ssh -L 8000:127.0.0.1:8000 USER@{own}"
+                (self.assertIn if expected else self.assertNotIn)(line, self.text(own, host))
 
 
 class SettingTests(TestCase):

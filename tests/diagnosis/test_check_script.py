@@ -7,7 +7,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
+import sys
 import unittest
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +17,8 @@ from typing import ClassVar
 from tests.support.caller import Caller, Fault, UdpWire
 from tests.support.cases import PASSWORD, OnSqlite, PbxCase
 from tests.support.network_namespaces import Networks, inside, run
-from tests.support.pbx import ROOT
-from tests.support.processes import run_program, scratch_directory, wait_until
+from tests.support.pbx import ROOT, SqliteStore, clean_environment
+from tests.support.processes import Program, run_program, scratch_directory, wait_until
 from tests.support.programs import require_program
 
 SCRIPT = ROOT / "check-sip-connection.sh"
@@ -198,12 +200,99 @@ class StoppedTests(WithServer, OnSqlite):
 
     def test_one_that_hangs_does_not_answer(self):
         self.restart()
-        os.kill(self.pbx.program.pid, 19)
+        self.pbx.signal(signal.SIGSTOP)
         try:
             report = self.check()
         finally:
-            os.kill(self.pbx.program.pid, 18)
+            self.pbx.signal(signal.SIGCONT)
         self.assertIn("sip_not_answering", report.codes, str(report))
+
+
+class ManagedTests(unittest.TestCase):
+    """Who started it, and where its log is then."""
+
+    def setUp(self) -> None:
+        self.networks = Networks()
+        self.addCleanup(self.networks.close)
+        self.place = self.networks.host("server", self.networks.switch("lan"), f"{SERVER}/24")
+        self.store = SqliteStore()
+        self.addCleanup(self.store.remove)
+        self.store.fill()
+        self.directory = scratch_directory("managed")
+
+    def start(self, script_text: str, *arguments: str) -> Program:
+        """A shell in the server's namespace, with the environment of a PBX."""
+        program = Program(
+            ["ip", "netns", "exec", self.place, "bash", "-c", script_text, "bash", *arguments],
+            log_path=self.directory / "output.log", cwd=ROOT, name="manager", env=clean_environment(
+                DATABASE_URL=self.store.url, VAR_DIR=str(self.directory / "var"), SIP_DOMAIN=SERVER, SIP_PORT="5060",
+                RTP_PORTS="10000-10100",
+            ),
+        )
+        self.addCleanup(program.stop)
+        return program
+
+    def check(self, **environment: str) -> Report:
+        return script(namespace=self.place, **{"SIP_DOMAIN": SERVER, **environment})
+
+    def wait_for_port(self) -> None:
+        def listens() -> bool:
+            return ":5060" in run("ip", "netns", "exec", self.place, "ss", "-Hlnut", "sport = :5060")
+
+        wait_until(listens, "the port")
+
+    def test_manage_py_start(self):
+        self.start('exec "$@"', sys.executable, "manage.py", "start")
+        self.wait_for_port()
+        report = self.check()
+        self.assertIn("managed by manage.py start", report.text)
+        self.assertIn(f"The log is read from {self.directory}/output.log", report.text)
+
+    def test_pm2(self):
+        # PM2 itself calls its process so, and copies what comes through a pipe into these files.
+        logs = self.directory / "pm2" / "logs"
+        logs.mkdir(parents=True)
+        daemon = self.directory / "daemon.py"
+        daemon.write_text(
+            "import subprocess, sys\n"
+            "child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
+            "with open(sys.argv[1], 'wb', buffering=0) as log:\n"
+            "    for line in child.stderr: log.write(line)\n"
+        )
+        self.start(
+            'exec -a "PM2 v5.3.0: God Daemon (/root/.pm2)" "$@"', sys.executable, str(daemon),
+            str(logs / "pbx-system-error.log"), sys.executable, "manage.py", "start",
+        )
+        self.wait_for_port()
+        report = self.check(PM2_HOME=str(self.directory / "pm2"))
+        self.assertIn("managed by PM2", report.text)
+        self.assertIn("pm2/logs/pbx-system-error.log", report.text)
+        self.assertIn("nothing_received", report.codes)
+
+    def test_a_unit_of_systemd(self):
+        places = map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"))
+        group = next((place for place in places if os.access(place / "cgroup.procs", os.W_OK)), None)
+        if group is None:
+            self.skipTest("no control group to be had")
+        group /= f"pbx-test{os.getpid()}.service"
+        group.mkdir()
+        self.addCleanup(group.rmdir)
+        self.addCleanup(wait_until, lambda: not (group / "cgroup.procs").read_text(), "it is empty")
+        server = self.start('exec "$@" 2> >(cat >/dev/null)', sys.executable, "manage.py", "runsip")
+        self.wait_for_port()
+        (group / "cgroup.procs").write_text(str(server.pid))
+        fake = self.directory / "bin"
+        fake.mkdir()
+        journal = fake / "journalctl"
+        journal.write_text(
+            f"#!/bin/sh\necho '{LogTests.STAMP}Received message from 203.0.113.9:5060: REGISTER 1 x'\n"
+            f"echo '{LogTests.STAMP}Response sent successfully to 203.0.113.9:5060: 200 OK'\n"
+        )
+        journal.chmod(0o755)
+        report = self.check(PATH=f"{fake}:{BARE['PATH']}")
+        self.assertIn(f"managed by systemd ({group.name})", report.text)
+        self.assertIn(f"journalctl -u {group.name}", report.text)
+        self.assertIn("registrations confirmed 1", report.text)
 
 
 CHAIN = "type filter hook input priority 0; policy"

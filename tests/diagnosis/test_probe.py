@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from pbx.diagnosis import probe_views
-from pbx.diagnosis.models import Attempt, ProbeLink
+from pbx.diagnosis.models import Attempt, Block, ProbeLink
 from pbx.diagnosis.probe_links import KEPT, find_link, make_link
 from pbx.system.models import SipProcess
 from pbx.throttle import Throttle, network_of
@@ -246,6 +246,22 @@ class StateTests(ProbeCase):
                 html = self.state()
                 self.assertNotIn(ELSEWHERE, html)
                 self.assertNotIn("2001:db8::77", html)
+
+    def test_a_phone_with_the_old_password_is_told_before_it_fails(self):
+        make_binding(self.extension, remote_host=OUTSIDE)
+        self.extension.set_password("another-Password-9")
+        self.extension.save()
+        html = self.state()
+        self.assertEqual(self.tone(html), "warning")
+        self.assertIn("old password", html)
+
+    def test_a_blocked_address_says_so_to_its_phone_only(self):
+        for source, tone in ((ELSEWHERE, "waiting"), (OUTSIDE, "error")):
+            Block.objects.create(
+                source=source, number="1001", reason=Block.Reason.WRONG_PASSWORD, since=self.now, failures=9,
+                until=self.now + timedelta(minutes=30), numbers=["1001"],
+            )
+            self.assertEqual(self.tone(self.state()), tone, source)
 
     def test_a_disabled_extension_says_so(self):
         self.extension.enabled = False
