@@ -12,7 +12,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from pbx.diagnosis.calls import call_faults
-from pbx.diagnosis.causes import credentials, delivery, presence, tampering
+from pbx.diagnosis.causes import credentials, delivery, presence, silence, tampering
 from pbx.diagnosis.causes.blocked import blocked, rate_limited
 from pbx.diagnosis.evidence import AttemptFacts, NumberEvidence
 from pbx.diagnosis.gather import gather_number
@@ -185,13 +185,13 @@ def _named(attempts: tuple[AttemptFacts, ...], evidence: NumberEvidence) -> list
 def _nothing(evidence: NumberEvidence) -> list[Verdict | None]:
     """No failure that counts, no phone: it was here once, or never."""
     if evidence.attempts:
-        return [delivery.let_in_again(evidence), delivery.unnamed(evidence)]
+        return [silence.let_in_again(evidence), delivery.unnamed(evidence)]
     if evidence.devices:
         # A phone that was here is known by its address: what strangers send says nothing about it.
         places = {device.source for device in evidence.devices}
         near = replace(evidence, nameless=tuple(one for one in evidence.nameless if one.source in places))
-        return [delivery.nameless(near), presence.ended(evidence)]
-    return [delivery.nameless(evidence), delivery.nothing_received(evidence)]
+        return [silence.nameless(near), presence.ended(evidence)]
+    return [silence.nameless(evidence), silence.nothing_received(evidence)]
 
 
 def _once(verdicts: Iterable[Verdict]) -> list[Verdict]:

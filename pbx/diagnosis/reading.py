@@ -17,6 +17,10 @@ SCANNERS = ("friendly-scanner", "sipvicious", "sipcli", "pplsip", "sundayddr", "
 TOGETHER = timedelta(minutes=2)
 """Rows of one phone that are no further apart are about the same try."""
 
+ONE_TRANSACTION = timedelta(seconds=40)
+QUIET = timedelta(minutes=5)
+"""A phone that never hears our 200 asks again long before."""
+
 STAGES = {
     "wrong_transport": Stage.OUR_PORT, "rate_limited": Stage.OUR_PORT, "blocked": Stage.OUR_PORT,
     "malformed": Stage.CHALLENGE, "wrong_domain": Stage.CHALLENGE, "alg_tampering": Stage.CHALLENGE,
@@ -56,13 +60,24 @@ def is_cured(attempt: AttemptFacts, evidence: NumberEvidence) -> bool:
     """Whether this phone has registered since. That another one from there, which was registered before already, has
     gone on renewing cures nothing."""
     return any(
-        device.refreshed_at > attempt.last_at
+        _heard_in_the_end(attempt, device, evidence)
+        or device.refreshed_at > attempt.last_at
         and (
             is_of(attempt, device)
             or (device.source == attempt.source
                 and (device.user_agent == attempt.user_agent or device.registered_at > attempt.last_at))
         )
         for device in evidence.devices
+    )
+
+
+def _heard_in_the_end(attempt: AttemptFacts, device: DeviceFacts, evidence: NumberEvidence) -> bool:
+    """Some of our 200s got lost and the last did not: the phone is registered and has asked no more."""
+    return (
+        attempt.cause == "reply_lost"
+        and device.lives(evidence.now) and device.silent_since is None and is_of(attempt, device)
+        and attempt.last_at - device.refreshed_at < ONE_TRANSACTION
+        and evidence.now - attempt.last_at > QUIET
     )
 
 

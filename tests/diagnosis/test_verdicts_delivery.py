@@ -85,6 +85,13 @@ class WayTests(unittest.TestCase):
         self.assertEqual((Confidence.CERTAIN, Stage.REGISTERED), (many.confidence, many.stopped_at))
         self.assertIn("7 times", many.why)
 
+    def test_a_phone_that_heard_the_last_of_our_answers_is_healthy(self):
+        here = device(refreshed_at=ago(minutes=10, seconds=8))
+        row = attempt("reply_lost", repeats=2, last_at=ago(minutes=10), messages=(sent("200 OK"),))
+        self.assertEqual(["registered"], codes(number_verdicts(evidence(row, devices=(here,)))))
+        late = attempt("reply_lost", repeats=2, last_at=ago(minutes=1), messages=(sent("200 OK"),))
+        self.assertEqual(["reply_lost", "registered"], codes(number_verdicts(evidence(late, devices=(here,)))))
+
     def test_a_lost_question_explains_the_missing_answer(self):
         rows = attempt("reply_lost", repeats=4, last_at=ago(seconds=130)), attempt("challenge_unanswered")
         self.assertEqual(["challenge_unanswered", "reply_lost"], codes(number_verdicts(evidence(*rows))))
