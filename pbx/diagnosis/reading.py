@@ -61,13 +61,16 @@ def is_cured(attempt: AttemptFacts, evidence: NumberEvidence) -> bool:
     gone on renewing cures nothing."""
     return any(
         _heard_in_the_end(attempt, device, evidence)
-        or device.refreshed_at > attempt.last_at
-        and (
-            is_of(attempt, device)
-            or (device.source == attempt.source
-                and (device.user_agent == attempt.user_agent or device.registered_at > attempt.last_at))
-        )
+        or (device.refreshed_at > attempt.last_at and _may_be(attempt, device))
         for device in evidence.devices
+    )
+
+
+def _may_be(attempt: AttemptFacts, device: DeviceFacts) -> bool:
+    """Whether the phone of the attempt may have become this device since."""
+    return is_of(attempt, device) or (
+        device.source == attempt.source
+        and (device.user_agent == attempt.user_agent or device.registered_at > attempt.last_at)
     )
 
 
