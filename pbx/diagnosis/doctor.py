@@ -54,7 +54,8 @@ def examine() -> Iterator[Check]:
         # Where the socket is silent, the phone would only wait for the same answer.
         answers = not any(one.verdicts for one in sockets if "_udp_" in one.name)
         if answers and not evidence.database.error and not evidence.database.pending:
-            yield _as_check(test_phone(way, evidence.domain))
+            for one in test_phone(way, evidence.domain):
+                yield _as_check(one)
     if not tested:
         yield Check("phone", titles["phone"], notes=(
             _("The PBX could not call itself as a phone: no SIP server runs on this machine."),), tested=False)
@@ -153,6 +154,8 @@ def _titles() -> dict[str, str]:
         "options_tcp_advertised": _("Answer over TCP, at the address that phones are told"),
         "phone_loopback": _("Test phone with a call to *43, from this machine"),
         "phone_advertised": _("Test phone with a call to *43, over the address that phones are told"),
+        "ring_loopback": _("Call to the test phone, from this machine"),
+        "ring_advertised": _("Call to the test phone, over the address that phones are told"),
         "router": _("Public address"),
         "phone": _("Test phone"),
     }

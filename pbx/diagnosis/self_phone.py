@@ -6,6 +6,7 @@ from __future__ import annotations
 import secrets
 import select
 import socket
+import threading
 import time
 from dataclasses import dataclass
 
@@ -72,10 +73,10 @@ class SelfPhone:
 
     def register(self, seconds: int = 60) -> Response:
         """The last answer: a 200 when all is well; ``seconds`` 0 signs off. Raises :class:`NoAnswer`."""
-        more = [("Contact", f"<sip:{self._account.number}@{self._me}>"), ("Expires", str(seconds))]
+        more = [*self._contact(), ("Expires", str(seconds))]
         return self._authenticated("REGISTER", self._domain_uri(), self._own_uri(), more)
 
-    def call_echo(self, number: str, packets: int) -> tuple[Response, Echo | None]:
+    def call(self, number: str, packets: int) -> tuple[Response, Echo | None]:
         """Call ``number``, speak for ``packets`` times 20 ms, listen, hang up. The answer, and the sound when it was
         answered. Raises :class:`NoAnswer`."""
         family = socket.AF_INET6 if ":" in self.local[0] else socket.AF_INET
@@ -83,7 +84,7 @@ class SelfPhone:
             voice.bind((self.local[0], 0))
             body = offer(self.local[0], voice.getsockname()[1])
             uri = f"sip:{number}@{_in_uri(self._account.domain)}"
-            more = [("Contact", f"<sip:{self._account.number}@{self._me}>"), ("Content-Type", "application/sdp")]
+            more = [*self._contact(), ("Content-Type", "application/sdp")]
             # A call is a dialog of its own.
             self._call_id, self._cseq, self._tag = secrets.token_hex(12), 0, secrets.token_hex(6)
             answer = self._authenticated("INVITE", uri, uri, more, body)
@@ -99,7 +100,41 @@ class SelfPhone:
                 self._cseq += 1
                 self._ask(self._in_dialog("BYE", self._cseq, remote, to, routes))
 
+    def answer_call(self, stop: threading.Event) -> None:
+        """Ring, take the first call that comes, give its sound back, until the other side hangs up or ``stop``.
+        Raises :class:`NoAnswer` where the system refuses to send."""
+        family = socket.AF_INET6 if ":" in self.local[0] else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as voice:
+            voice.bind((self.local[0], 0))
+            target: Address | None = None
+            while not stop.is_set():
+                for ready in select.select([self._socket, voice], [], [], 0.05)[0]:
+                    try:
+                        data = ready.recv(LARGEST)
+                        if ready is voice and target is not None:
+                            voice.sendto(data, target)
+                        message = parse_message(data) if ready is self._socket else None
+                    except OSError as error:
+                        raise NoAnswer(type(error).__name__) from None
+                    except SipError:
+                        continue
+                    if not isinstance(message, Request):
+                        continue
+                    if message.method != "INVITE":
+                        self._answer(message)
+                        if message.method in ("BYE", "CANCEL"):
+                            return
+                        continue
+                    target = target_of(message.body)
+                    self._send(make_response(message, 180, to_tag=self._tag, headers=self._contact()))
+                    body = offer(self.local[0], voice.getsockname()[1])
+                    more = [*self._contact(), ("Content-Type", "application/sdp")]
+                    self._send(make_response(message, 200, to_tag=self._tag, headers=more, body=body))
+
     # Requests
+
+    def _contact(self) -> list[tuple[str, str]]:
+        return [("Contact", f"<sip:{self._account.number}@{self._me}>")]
 
     def _authenticated(
         self, method: str, uri: str, to: str, more: list[tuple[str, str]], body: bytes = b""
@@ -202,12 +237,18 @@ class SelfPhone:
                 if request.method == "INVITE" and message.status >= 300:
                     self._acknowledge(request, message)
                 return message
+        if provisional and request.method == "INVITE":
+            self._send(self._beside(request, "CANCEL", request.get("To") or ""))
         raise NoAnswer()
 
     def _acknowledge(self, invite: Request, answer: Response) -> None:
+        self._send(self._beside(invite, "ACK", answer.get("To") or invite.get("To") or ""))
+
+    @staticmethod
+    def _beside(invite: Request, method: str, to: str) -> Request:
+        """The ACK to a refusal or the CANCEL: with the branch of the INVITE (RFC 3261 9.1, 17.1.1.3)."""
         kept = [line for line in invite.headers if line[0] in ("Via", "From", "Call-ID", "Max-Forwards", "Route")]
-        to = answer.get("To") or invite.get("To") or ""
-        self._send(Request("ACK", invite.uri, [*kept, ("To", to), ("CSeq", f"{invite.cseq.number} ACK")]))
+        return Request(method, invite.uri, [*kept, ("To", to), ("CSeq", f"{invite.cseq.number} {method}")])
 
     def _answer(self, request: Request) -> None:
         """Keep-alives and whatever else the server asks meanwhile."""

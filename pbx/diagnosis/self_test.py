@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -13,7 +15,8 @@ from django.utils.translation import gettext as _
 from extensions.hidden_account import hidden_account
 from pbx.checks import ipaddress_is_loopback, is_of_this_machine
 from pbx.diagnosis.causes.server_network import listening_addresses
-from pbx.diagnosis.self_phone import Account, Address, NoAnswer, SelfPhone, tcp_options
+from pbx.diagnosis.self_audio import Echo
+from pbx.diagnosis.self_phone import PATIENCE, Account, Address, NoAnswer, SelfPhone, tcp_options
 from pbx.diagnosis.server_evidence import ServerEvidence
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
 from pbx.system.identity import current_realm
@@ -96,28 +99,51 @@ def test_sockets(way: Way, domain: str) -> list[Tested]:
     return found
 
 
-def test_phone(way: Way, domain: str) -> Tested:
-    """Register, call the echo, compare the sound, hang up, sign off. Leaves nothing behind."""
+def test_phone(way: Way, domain: str) -> list[Tested]:
+    """Register, call the echo, and then be called; compare the sound each time. Leaves nothing behind."""
     name = f"phone_{way.name}"
     try:
-        with hidden_account() as (number, password), \
-                SelfPhone(way.server, Account(number, password, domain)) as phone:
-            answer = phone.register()
-            if answer.status != 200:
-                return Tested(name, (_not_registered(way, answer),))
-            try:
-                answer, echo = phone.call_echo(ECHO, PACKETS)
-            finally:
-                phone.register(0)
+        with hidden_account() as (number, password):
+            account = Account(number, password, domain)
+            with SelfPhone(way.server, account) as phone:
+                answer = phone.register()
+                if answer.status != 200:
+                    return [Tested(name, (_not_registered(way, answer),))]
+                try:
+                    echo = _judge_call(name, way, ECHO, *phone.call(ECHO, PACKETS))
+                    return [echo] if echo.verdicts else [echo, _be_called(way, account, phone)]
+                finally:
+                    phone.register(0)
     except Error as error:
-        return Tested(name, note=_("not tested: the database does not answer (%(kind)s)")
-                      % {"kind": type(error).__name__}, tested=False)
+        return [Tested(name, note=_("not tested: the database does not answer (%(kind)s)")
+                       % {"kind": type(error).__name__}, tested=False)]
     except (NoAnswer, OSError) as error:
-        return Tested(name, (_silent(way, "UDP", error),))
+        return [Tested(name, (_silent(way, "UDP", error),))]
     except SipError as error:
-        return Tested(name, (_not_understood(way, error),))
+        return [Tested(name, (_not_understood(way, error),))]
+
+
+def _be_called(way: Way, account: Account, phone: SelfPhone) -> Tested:
+    """A second phone of the same account calls the first, which rings, answers and gives the sound back."""
+    stop = threading.Event()
+
+    def answer_call() -> None:
+        with suppress(NoAnswer, OSError):  # the caller then tells that nobody answered
+            phone.answer_call(stop)
+
+    answering = threading.Thread(target=answer_call, daemon=True)
+    answering.start()
+    try:
+        with SelfPhone(way.server, account) as caller:
+            return _judge_call(f"ring_{way.name}", way, account.number, *caller.call(account.number, PACKETS))
+    finally:
+        stop.set()
+        answering.join(PATIENCE)
+
+
+def _judge_call(name: str, way: Way, number: str, answer: Response, echo: Echo | None) -> Tested:
     if echo is None:
-        return Tested(name, (_no_call(way, answer),))
+        return Tested(name, (_no_call(way, answer, number),))
     if not echo.good:
         return Tested(name, (_no_sound(way, echo.sent, echo.returned, echo.target),))
     return Tested(name, note=_("%(returned)d of %(sent)d packets of sound came back, after %(ms).1f ms") % {
@@ -204,7 +230,15 @@ def _not_understood(way: Way, error: SipError) -> Verdict:
     )
 
 
-def _no_call(way: Way, answer: Response) -> Verdict:
+def _no_call(way: Way, answer: Response, number: str) -> Verdict:
+    line = f"INVITE {number} {_place(way)}: {answer.status} {answer.reason}"
+    if number != ECHO:
+        return Verdict(
+            "self_call_failed", Severity.ERROR,
+            _("A test phone of the PBX registered, but could not be called (%(status)d).") % {"status": answer.status},
+            _("Its own calls work. A call to it did not arrive, or was not connected."),
+            _("Look at the log of the SIP server, start it again, and run the doctor once more."), (line,),
+        )
     return Verdict(
         "self_call_failed", Severity.ERROR,
         _("A test call of the PBX to itself was refused (%(status)d).") % {"status": answer.status},
@@ -212,7 +246,7 @@ def _no_call(way: Way, answer: Response) -> Verdict:
           "many calls go on as are allowed."),
         _("Look at the log of the SIP server for the words media engine; start the SIP server again; look at "
           "RTP_PORTS and RTPENGINE_URLS in .env."),
-        (f"INVITE {ECHO} {_place(way)}: {answer.status} {answer.reason}",),
+        (line,),
     )
 
 

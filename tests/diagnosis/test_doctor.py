@@ -41,12 +41,13 @@ class DoctorTests:
                      "options_udp_loopback", "options_tcp_loopback", "options_udp_advertised",
                      "options_tcp_advertised"):  # fmt: skip
             self.assertIn(name, names)
-        for way in ("phone_loopback", "phone_advertised"):
+        for way in ("phone_loopback", "ring_loopback", "phone_advertised", "ring_advertised"):
             check = said["checks"][names.index(way)]
             self.assertTrue(check["ok"])
             self.assertRegex(check["notes"][0], r"^(4[0-9]|50) of 50 packets")
         # It really was there: two registrations, two calls with sound.
         self.assertEqual(2, len(self.pbx.log_lines(r"~doctor-[0-9a-f]+ calls \*43")))
+        self.assertEqual(2, len(self.pbx.log_lines(r"~doctor-[0-9a-f]+ calls ~doctor-")))
         self.assertEqual(before, self.left_behind())
 
     def test_on_a_terminal(self):
