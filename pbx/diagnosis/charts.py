@@ -51,14 +51,21 @@ def charts(now: datetime) -> list[Chart]:
 
 
 def phones_online(now: datetime) -> Chart:
+    """A registration that is over becomes a period only when the next one begins: until then it is the binding. A
+    silence is a period beside the one that it was a part of."""
     begin = now - DAY
-    living = Binding.objects.online(now).filter(unreachable_since__isnull=True, extension__hidden=False)
-    value = living.count()
+    bindings = Binding.objects.filter(expires_at__gt=begin, extension__hidden=False)
+    value = bindings.online(now).filter(unreachable_since__isnull=True).count()
     spans = [
-        *OnlinePeriod.objects.filter(ended_at__gt=begin, extension__hidden=False).order_by("-ended_at")
-        .values_list("started_at", "ended_at")[:MOST_ROWS],
-        *((registered_at, now) for registered_at in living.order_by("-registered_at")
-          .values_list("registered_at", flat=True)[:MOST_ROWS]),
+        (started_at, ended_at, -1 if ending == OnlinePeriod.Ending.SILENT else 1)
+        for started_at, ended_at, ending in OnlinePeriod.objects.filter(
+            ended_at__gt=begin, extension__hidden=False
+        ).order_by("-ended_at").values_list("started_at", "ended_at", "ending")[:MOST_ROWS]
+    ]
+    spans += [
+        (registered_at, min(expires_at, now, unreachable_since or now), 1)
+        for registered_at, expires_at, unreachable_since in bindings.order_by("-refreshed_at")
+        .values_list("registered_at", "expires_at", "unreachable_since")[:MOST_ROWS]
     ]
     values = _at_once(spans, begin, DAY / DAY_STEPS, DAY_STEPS)
     values[-1] = value
@@ -78,7 +85,7 @@ def calls_now(now: datetime) -> Chart:
         CallRecord.objects.filter(start__gt=now - DAY).filter(Q(end__isnull=True) | Q(end__gt=begin))
         .order_by("-start").values_list("start", "end")[:MOST_ROWS]
     )
-    values = _at_once(((start, end or now) for start, end in rows), begin, HOUR / HOUR_STEPS, HOUR_STEPS)
+    values = _at_once(((start, end or now, 1) for start, end in rows), begin, HOUR / HOUR_STEPS, HOUR_STEPS)
     values[-1] = value
     return Chart(
         "calls", _("Calls now"), value, tuple(values), _("last hour"),
@@ -114,19 +121,19 @@ def failed_attempts(now: datetime) -> Chart:
 
 
 def _at_once(
-    spans: Iterable[tuple[datetime, datetime]], begin: datetime, step: timedelta, steps: int
+    spans: Iterable[tuple[datetime, datetime, int]], begin: datetime, step: timedelta, steps: int
 ) -> list[int]:
-    """How many of the spans were there in each step."""
+    """How many of the spans (since, until, how many it counts for) were there in each step."""
     changes = [0] * (steps + 1)
-    for since, until in spans:
-        if until < begin:
+    for since, until, weight in spans:
+        if until < begin or until <= since:
             continue
-        changes[_place(since, begin, step, steps)] += 1
-        changes[_place(until, begin, step, steps) + 1] -= 1
+        changes[_place(since, begin, step, steps)] += weight
+        changes[_place(until, begin, step, steps) + 1] -= weight
     values, going = [], 0
     for change in changes[:steps]:
         going += change
-        values.append(going)
+        values.append(max(0, going))
     return values
 
 

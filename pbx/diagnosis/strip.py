@@ -115,38 +115,52 @@ def length_of(minutes: int) -> str:
 
 
 def strip_of(periods: Iterable[PeriodFacts], devices: Iterable[DeviceFacts], now: datetime) -> Strip:
+    """A registration that is over is told as a period only when the next one begins: until then it is the device. A
+    silence is told beside the registration that it was a part of."""
     begin = now - timedelta(minutes=MINUTES)
-    minutes = [OFFLINE] * MINUTES
-    starts: list[int] = []
+    spans: list[_Span] = []
+    for period in periods:
+        silent = period.ending == SILENT
+        spans.append(_Span(period.user_agent, silent, period.started_at, min(period.ended_at, now)))
+    for device in devices:
+        until = min(device.expires_at, now)
+        spans.append(_Span(device.user_agent, False, device.registered_at, until))
+        if device.silent_since is not None:
+            spans.append(_Span(device.user_agent, True, device.silent_since, until))
+    spans = [span for span in spans if span.until > begin and span.until > span.since]
 
-    def paint(state: str, since: datetime, until: datetime) -> None:
-        first = max(0, _minute(since, begin))
-        last = min(MINUTES, max(_minute(until, begin), first + 1))
-        for place in range(first, last):
+    silences: dict[str, set[int]] = {}
+    for span in spans:
+        if span.is_silent:
+            silences.setdefault(span.phone, set()).update(span.minutes(begin))
+    minutes = [OFFLINE] * MINUTES
+    for span in spans:
+        silence = silences.get(span.phone, ())
+        for place in span.minutes(begin):
+            state = SILENT if place in silence else ONLINE
             if _RANK[state] > _RANK[minutes[place]]:
                 minutes[place] = state
-
-    for period in periods:
-        if period.ended_at <= begin or period.started_at > now:
-            continue
-        paint(ONLINE, period.started_at, period.ended_at)
-        if period.started_at > begin:
-            starts.append(_minute(period.started_at, begin))
-    for device in devices:
-        if device.expires_at <= begin:
-            continue
-        until = min(device.expires_at, now)
-        answered_until = min(device.silent_since or until, until)
-        if device.lives(now) or device.silent_since is not None:
-            paint(ONLINE, device.registered_at, answered_until)
-            if device.registered_at > begin:
-                starts.append(_minute(device.registered_at, begin))
-        if device.silent_since is not None and device.silent_since < until:
-            paint(SILENT, device.silent_since, until)
-    for first, last in _unsteady(sorted(set(starts))):
-        for place in range(first, min(last + 1, MINUTES)):
+    starts = {_minute(span.until if span.is_silent else span.since, begin) for span in spans}
+    for first, last in _unsteady(sorted(place for place in starts if 0 < place < MINUTES - 1)):
+        for place in range(first, last + 1):
             minutes[place] = UNSTEADY
     return Strip(_stretches(minutes, begin), _hours(begin))
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A time at which a phone was registered, or silent meanwhile. The phone is known by its name: its address may
+    have changed with the silence."""
+
+    phone: str
+    is_silent: bool
+    since: datetime
+    until: datetime
+
+    def minutes(self, begin: datetime) -> range:
+        """At least one: what was short is seen too."""
+        first = max(0, _minute(self.since, begin))
+        return range(first, min(MINUTES, max(_minute(self.until, begin), first + 1)))
 
 
 def _minute(moment: datetime, begin: datetime) -> int:

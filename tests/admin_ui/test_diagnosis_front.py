@@ -147,13 +147,15 @@ class ChartTests(DiagnosisCase):
         now = timezone.now()
         extension = make_old_extension()
         make_period(extension, 12, 6)
+        make_period(extension, 8, 7, "silent")
+        make_binding(extension, key="ended", seconds_left=-3 * 3600, refreshed_at=now - timedelta(hours=5))
         make_binding(extension)
         make_binding(extension, key="silent", unreachable_since=now)
         chart = phones_online(now)
         self.assertEqual(chart.value, 1)
         self.assertEqual(len(chart.values), DAY_STEPS)
         self.assertEqual(chart.values[DAY_STEPS // 2 + 2], 1)
-        self.assertEqual(chart.values[10], 0)
+        self.assertEqual((chart.values[10], chart.values[66], chart.values[79]), (0, 0, 1))
         self.assertEqual(chart.values[-1], 1)
 
     def test_calls_at_once_in_the_last_hour(self):

@@ -20,9 +20,11 @@ def period(began: float, ended: float, ending: str = "expired") -> PeriodFacts:
     return PeriodFacts(hours(began), hours(ended), ending, "203.0.113.9:5062", "Zoiper")
 
 
-def device(registered: float, expires: float = -1, silent: float | None = None) -> DeviceFacts:
+def device(
+    registered: float, expires: float = -1, silent: float | None = None, phone: str = "Zoiper"
+) -> DeviceFacts:
     return DeviceFacts(
-        1, "sip:1001@192.168.1.7", "UDP", "203.0.113.9", 5062, "Zoiper", "c", hours(registered), hours(registered),
+        1, "sip:1001@192.168.1.7", "UDP", "203.0.113.9", 5062, phone, "c", hours(registered), hours(registered),
         hours(expires), None if silent is None else hours(silent), False, False,
     )
 
@@ -46,8 +48,19 @@ class StripTests(SimpleTestCase):
             self.states(devices=[device(10, silent=2)]), [("offline", 840), ("online", 480), ("silent", 120)]
         )
 
+    def test_a_silence_that_is_over_is_a_hole_in_the_registration_around_it(self):
+        self.assertEqual(
+            self.states([period(5, 4, "silent")], [device(24)]), [("online", 1140), ("silent", 60), ("online", 240)]
+        )
+
+    def test_a_registration_that_ended_and_has_no_period_yet(self):
+        self.assertEqual(
+            self.states(devices=[device(3, expires=1)]), [("offline", 1260), ("online", 120), ("offline", 60)]
+        )
+
     def test_of_two_phones_the_better_one_counts(self):
-        self.assertEqual(self.states(devices=[device(10, silent=2), device(1)])[-2:], [("silent", 60), ("online", 60)])
+        devices = [device(10, silent=2), device(1, phone="Linphone")]
+        self.assertEqual(self.states(devices=devices)[-2:], [("silent", 60), ("online", 60)])
 
     def test_one_that_comes_and_goes(self):
         periods = [period(5 - place / 6, 4.95 - place / 6) for place in range(6)]
