@@ -60,7 +60,8 @@ class BlockedTests(TestCase):
         self.assertIn("… 1003, 1004, 1005, 1006, 1007, 1008", found[0].why)
         self.assertEqual(found[0].confidence, Confidence.LIKELY)
         self.assertIn("stranger", found[0].why)
-        self.assertIn("Leave it as it is if the address 198.51.100.7 is not yours.", found[0].do)
+        self.assertIn("If the address 198.51.100.7 is not yours, leave it as it is.", found[0].do)
+        self.assertIn("that tried these numbers (… 1003, 1004, 1005, 1006, 1007, 1008)", found[0].do)
 
     def test_an_administrators_block_names_him(self):
         mine = block(reason="administrator", by="nodira", numbers=())
@@ -93,7 +94,7 @@ class BlockedTests(TestCase):
         self.assertNotIn("blocked", codes(found))
 
     def test_a_number_that_is_no_extension(self):
-        found = number_verdicts(unknown(attempt("blocked"), blocks=(block(numbers=("1010",)),)))
+        found = number_verdicts(unknown(attempt("blocked"), blocks=(hammered(number="1010"),)))
         self.assertEqual(found[0].code, "blocked")
         self.assertIn("There is no extension 1010", found[0].do)
 

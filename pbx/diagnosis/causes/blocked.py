@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 
-from pbx.diagnosis.block_words import tries_since, why_blocked
+from pbx.diagnosis.block_words import numbers_of, tries_since, why_blocked
 from pbx.diagnosis.evidence import AttemptFacts, BlockFacts, NumberEvidence
 from pbx.diagnosis.lines import attempt_lines, clock, phone_name, shown
 from pbx.diagnosis.reading import SCANNERS, is_cured, is_guess, living
@@ -77,7 +77,12 @@ def _verdict(
 def _remedy(block: BlockFacts, unsure: bool, evidence: NumberEvidence, names: dict[str, str]) -> str:
     if block.reason == ADMINISTRATOR:
         return _("If that was a mistake, press “Unblock”.") + " " + try_again()
-    if evidence.extension is None:
+    if not block.number:
+        repair = _(
+            "Find the phone or program there that tried these numbers (%(numbers)s), and put the right number and "
+            "password into it or switch it off. Then press “Unblock”. By itself the block ends at %(time)s."
+        ) % (names | {"numbers": numbers_of(block)})
+    elif evidence.extension is None:
         repair = _(
             "There is no extension %(number)s: write the right number and password into the phone (%(phone)s), then "
             "press “Unblock”."
@@ -89,7 +94,7 @@ def _remedy(block: BlockFacts, unsure: bool, evidence: NumberEvidence, names: di
             "%(time)s."
         ) % names
     if unsure:
-        repair = _("Leave it as it is if the address %(address)s is not yours.") % names + " " + repair
+        repair = _("If the address %(address)s is not yours, leave it as it is.") % names + " " + repair
     return repair + " " + try_again()
 
 
