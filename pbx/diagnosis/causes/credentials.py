@@ -192,8 +192,8 @@ def wrong_password(evidence: NumberEvidence) -> Verdict | None:
                 "%(seen)s, so it still has the old password.") % names
         do = _("Put the new password into the phone.") + " " + set_lost_password(number)
     elif changed and rows[0].first_at < changed:
-        why = _("The password of %(number)s was changed at %(changed)s, and the phone has failed before that and after: "
-                "probably the new password has not been put into it yet, or with a typing error.") % names
+        why = _("The password of %(number)s was changed at %(changed)s, and the phone has failed before that and "
+                "after: probably the new password has not been put into it yet, or with a typing error.") % names
         do = _("Put the new password into the phone.") + " " + set_lost_password(number)
     else:
         why = _("It answered when the PBX asked for the password, but not with the password of %(number)s. Usually "
