@@ -216,6 +216,18 @@ class EndTests(VerdictCase):
         self.assertIn("ALG", verdicts[0].do)
         self.assertTrue(any("sent again" in line for line in verdicts[0].evidence), verdicts[0].evidence)
 
+    def test_a_confirmation_that_goes_to_an_address_of_the_office(self):
+        self.world.board.settings = _advertising(self.world, "192.168.0.5")
+        a, b = self.world.phone(host=OUTSIDE), self.phone()
+        call = a.invite(b.number)
+        b.answer(b.expect("INVITE"))
+        call.final()
+        self.world.pass_time(40)
+        first = self.told(a, b.number)[0]
+        self.assertEqual(("ack_lost", Confidence.CERTAIN), (first.code, first.confidence))
+        self.assertIn("192.168.0.5", first.why)
+        self.assertIn("EXTERNAL_IP", first.do)
+
     def test_no_codec_in_common_names_the_codecs(self):
         a, b = self.phones()
         call = a.invite(b.number, make_sdp(a.host, a.media_port, codecs="8"))

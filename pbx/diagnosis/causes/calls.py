@@ -206,6 +206,15 @@ def ack_lost(evidence: CallEvidence) -> Verdict | None:
             "the answer (200 OK) was sent again %(count)d time", "the answer (200 OK) was sent again %(count)d times",
             evidence.answer_repeats,
         ) % {"count": evidence.answer_repeats})
+    caller = evidence.side(evidence.src)
+    if _was_told_wrong_address(caller):
+        why = _("%(number)s is outside (%(remote)s), but was told to send its confirmation to %(address)s, an address "
+                "that exists only in the network of the PBX.")
+        names = {"number": shown(caller.number), "address": caller.told_host, "remote": caller.remote}
+        return Verdict(
+            "ack_lost", Severity.ERROR, ended(evidence), why % names, _wrong_address(caller, evidence)[1],
+            (*lines, *_side_lines(evidence, evidence.src)),
+        )
     return Verdict(
         "ack_lost", Severity.ERROR, ended(evidence),
         _("The confirmation (ACK) goes to the address that the PBX gives the phone in its answer. A router with SIP "
