@@ -10,7 +10,7 @@ from django.utils.translation import pgettext
 
 from pbx.diagnosis.evidence import AttemptFacts, DeviceFacts, NumberEvidence, ServerFacts
 from pbx.diagnosis.lines import place, shown
-from pbx.diagnosis.networks import is_public
+from pbx.diagnosis.networks import is_address, is_public
 from pbx.diagnosis.phone_apps import PhoneApp, app_of
 from pbx.diagnosis.reading import is_guess, is_of, living, open_attempts
 from pbx.diagnosis.wire import host_of, own_address, stun_address, uri_of
@@ -99,7 +99,8 @@ def _of_attempt(attempt: AttemptFacts, evidence: NumberEvidence, app: PhoneApp) 
     if attempt.cause in PASSWORD_CAUSES:
         sent = _("not the right one") if attempt.cause == "wrong_password" else _("cannot be compared")
         rows.add("password", _("Password"), sent, _("that of %(number)s") % {"number": number}, True)
-    _domain(rows, host_of(asked.to_uri) or host_of(asked.request_uri), asked.request_uri, server)
+    host = host_of(asked.to_uri) or host_of(asked.request_uri)
+    _domain(rows, host, asked.request_uri, server, wrong=attempt.cause == "wrong_domain")
     _transport(rows, attempt.transport, attempt.cause == "wrong_transport")
     if asked.expires is not None:
         _expires(rows, asked.expires, server)
@@ -120,7 +121,9 @@ def _of_device(device: DeviceFacts, evidence: NumberEvidence, app: PhoneApp) -> 
     rows.add("user", _("User name"), number, number)
     if device.old_password:
         rows.add("password", _("Password"), _("the old one"), _("that of %(number)s") % {"number": number}, True)
-    _domain(rows, device.domain, "", evidence.server)
+    # Any address of this machine is ours too; a name that is none of ours any more will fail.
+    old_name = device.domain.lower().rstrip(".") not in evidence.server.domains and not is_address(device.domain)
+    _domain(rows, device.domain, "", evidence.server, wrong=old_name)
     _transport(rows, device.transport, False)
     if not device.signed_off:
         granted = round((device.expires_at - device.refreshed_at).total_seconds())
@@ -130,7 +133,7 @@ def _of_device(device: DeviceFacts, evidence: NumberEvidence, app: PhoneApp) -> 
     return rows.rows
 
 
-def _domain(rows: _Rows, host: str, request_uri: str, server: ServerFacts) -> None:
+def _domain(rows: _Rows, host: str, request_uri: str, server: ServerFacts, wrong: bool) -> None:
     if not host:
         return
     expected = server.domain
@@ -139,7 +142,7 @@ def _domain(rows: _Rows, host: str, request_uri: str, server: ServerFacts) -> No
     uri = uri_of(request_uri)
     port = uri.port if uri is not None else None
     sent = host if port is None or not rows.app.port_in_domain else place(host, port)
-    rows.add("domain", _("Server (domain)"), sent, expected, host.lower().rstrip(".") not in server.domains)
+    rows.add("domain", _("Server (domain)"), sent, expected, wrong)
     if not rows.app.port_in_domain:
         rows.add("port", _("Port"), str(port or server.port), str(server.port))
 

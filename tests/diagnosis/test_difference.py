@@ -99,6 +99,12 @@ class DifferenceTests(unittest.TestCase):
         self.assertEqual("Zoiper", card.app)
         self.assertEqual("pbx.example.uz", fields(card)["Domain"].sent)
 
+    def test_any_address_of_the_server_is_ours_and_an_old_name_is_not(self):
+        self.assertEqual((), difference_card(evidence(devices=(device(domain="192.168.77.1"),))).wrong_rows)
+        self.assertEqual((), difference_card(evidence(devices=(device(domain="SIP.example.uz"),))).wrong_rows)
+        renamed = difference_card(evidence(devices=(device(domain="old.example.uz"),)))
+        self.assertEqual(["Domain"], [row.field for row in renamed.wrong_rows])
+
     def test_a_strangers_attempt_is_not_compared(self):
         stranger = attempt("wrong_password", source=ELSEWHERE, asked=asked(call_id="s", contact="sip:a@1.1.1.1"))
         card = difference_card(evidence(stranger, devices=(another_device(),)))

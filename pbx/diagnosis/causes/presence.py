@@ -14,7 +14,9 @@ from pbx.diagnosis.reading import living, silent
 from pbx.diagnosis.remedies import only_try_again, set_lost_password, set_password, switch_off_alg, try_again
 from pbx.diagnosis.verdict import Confidence, Repair, Severity, Stage, Verdict
 
-NEEDS_A_SERVER = frozenset({"registered", "expired", "nat_keepalive_lost", "nothing_received", "signed_off"})
+NEEDS_A_SERVER = frozenset({
+    "registered", "expired", "nat_keepalive_lost", "nothing_received", "signed_off", "stun_enabled",
+})
 """Verdicts that say nothing while the server itself does not run."""
 
 MOST_LINES = 6
