@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class PhoneApp:
-    """``labels``: the app's own names for ``user``, ``auth_user``, ``domain``, ``port``, ``transport``, ``proxy``,
-    ``expires``, ``stun``, ``realm``; one that is missing is not on its screens. ``port_in_domain``: it has no field
+    """``labels``: the app's own names for ``user``, ``auth_user``, ``password``, ``domain``, ``port``, ``transport``,
+    ``proxy``, ``expires``, ``stun``; one that is missing is not on its screens. ``port_in_domain``: it has no field
     for the port, which is written behind the domain. ``expires_unit``: seconds of one unit of its field."""
 
     name: str
@@ -26,26 +26,31 @@ APPS = (
     PhoneApp("Zoiper", ("zoiper",), MappingProxyType({
         "user": "Username", "auth_user": "Auth. username", "domain": "Domain", "transport": "Transport",
         "proxy": "Outbound proxy", "expires": "Registration expiry", "stun": "Use STUN",
+        "password": "Password",
     })),
     PhoneApp("Linphone", ("linphone",), MappingProxyType({
         "user": "Username", "auth_user": "Authentication ID", "domain": "SIP Domain", "transport": "Transport",
         "proxy": "Outbound proxy", "expires": "Expire", "stun": "STUN/TURN server",
+        "password": "Password",
     })),
     PhoneApp("MicroSIP", ("microsip",), MappingProxyType({
-        "user": "Username", "auth_user": "Login", "domain": "Domain", "server": "SIP Server",
+        "user": "Username", "auth_user": "Login", "domain": "Domain",
         "transport": "Transport", "proxy": "SIP Proxy", "expires": "Register Refresh", "stun": "STUN Server",
+        "password": "Password",
     })),
     PhoneApp("Groundwire", ("groundwire", "acrobits"), MappingProxyType({
         "user": "Username", "auth_user": "Auth Username", "domain": "Domain", "transport": "Transport Protocol",
-        "proxy": "Proxy", "expires": "Expires", "stun": "NAT Traversal",
+        "proxy": "Proxy", "expires": "Expires", "stun": "NAT Traversal", "password": "Password",
     })),
     PhoneApp("Grandstream", ("grandstream",), MappingProxyType({
         "user": "SIP User ID", "auth_user": "Authenticate ID", "domain": "SIP Server", "transport": "SIP Transport",
         "proxy": "Outbound Proxy", "expires": "Register Expiration", "stun": "NAT Traversal",
+        "password": "Authenticate Password",
     }), is_desk_phone=True, expires_unit=60),
     PhoneApp("Yealink", ("yealink",), MappingProxyType({
         "user": "User Name", "auth_user": "Register Name", "domain": "Server Host", "port": "Port",
         "transport": "Transport", "proxy": "Outbound Proxy Server", "expires": "Server Expires", "stun": "NAT",
+        "password": "Password",
     }), is_desk_phone=True, port_in_domain=False),
 )
 
