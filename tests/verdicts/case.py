@@ -60,16 +60,16 @@ class Place(CallCase):
     def setUpClass(cls) -> None:
         cls.score = Scoreboard(cls.title)
         cls.addClassCleanup(cls.score.print)
-        cls.networks = Networks()
-        cls.addClassCleanup(cls.networks.close)
-        cls.internet = cls.networks.switch("internet")
         cls._addresses = itertools.count(20)
         cls._roles = itertools.count(1)
-        cls.build_server()
+        cls.build_networks()
         super().setUpClass()
 
     @classmethod
-    def build_server(cls) -> None:
+    def build_networks(cls) -> None:
+        cls.networks = Networks()
+        cls.addClassCleanup(cls.networks.close)
+        cls.internet = cls.networks.switch("internet")
         cls.server_namespace = cls.networks.host("server", cls.internet, f"{SERVER}/24", NOBODY)
         cls.place = {"namespace": cls.server_namespace, "host": "0.0.0.0", "port": SIP_PORT}
         cls.server = (SERVER, SIP_PORT)
@@ -219,6 +219,23 @@ class Place(CallCase):
 
     def healthy(self, client: str, how: str = "nothing is wrong") -> Any:
         return self.fault("registered", client, how, exact=True)
+
+
+class Loopback(Place):
+    """All on this machine, without networks of its own: for a server whose database is reached by 127.0.0.1."""
+
+    @classmethod
+    def build_networks(cls) -> None:
+        cls.place = {}
+
+    @classmethod
+    def prepare(cls) -> None:
+        super().prepare()
+        cls.server = cls.pbx.server
+
+    def host(self) -> Host:
+        with self._lock:
+            return Host(None, f"127.0.0.{next(self._addresses)}")
 
 
 class Fault:
