@@ -223,7 +223,7 @@ telefondagi parol noto‘g‘ri.
 @cause.wrong_password.do
 In the administration open the extension, press “Password” and type the new one into the phone. Or here: python3 manage.py setpassword {number}
 Boshqaruv sahifasida ichki raqamni oching, “Parol” tugmasini bosing va yangi parolni telefonga kiriting. Yoki shu yerda: python3 manage.py setpassword {number}
-В администрировании откройте внутренний номер, нажмите «Пароль» и введите новый пароль в телефон. Или здесь: python3 manage.py setpassword {number}
+На странице управления откройте внутренний номер, нажмите «Пароль» и введите новый пароль в телефон. Или здесь: python3 manage.py setpassword {number}
 @cause.unknown_extension
 there is no extension with the number that the phone uses.
 telefondagi raqam bilan ichki raqam yo‘q.
@@ -239,7 +239,7 @@ ichki raqam faolsizlantirilgan.
 @cause.disabled.do
 Open the extension {number} in the administration and enable it.
 Boshqaruv sahifasida {number} ichki raqamini oching va uni faollashtiring.
-Откройте внутренний номер {number} в администрировании и включите его.
+Откройте внутренний номер {number} на странице управления и включите его.
 @cause.no_credential
 the extension has no password yet.
 ichki raqamga hali parol berilmagan.
@@ -275,7 +275,7 @@ noto‘g‘ri parol bilan qayta-qayta urinilgani uchun bu manzil vaqtincha blokl
 @cause.blocked.do
 Correct the password in the phone, then lift the block in the administration under “Blocked addresses”.
 Telefondagi parolni to‘g‘rilang, so‘ng boshqaruv sahifasidagi “Bloklangan manzillar” bo‘limida blokni oling.
-Исправьте пароль в телефоне, затем снимите блокировку в администрировании в разделе «Заблокированные адреса».
+Исправьте пароль в телефоне, затем снимите блокировку на странице управления в разделе «Заблокированные адреса».
 @cause.other
 the phone asks for something that the PBX cannot give.
 telefon ATS bera olmaydigan narsani so‘rayapti.

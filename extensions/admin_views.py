@@ -152,10 +152,11 @@ def out_of_phones_reach(request: HttpRequest) -> str:
     example = own if provisioning.is_private_address(own) and not _is_loopback(own) else "192.168.1.10"
     return _(
         "You opened the admin as %(host)s, an address that only this computer understands: no phone can follow a QR "
-        "code with it. Put an HTTPS proxy in front (docs/deploy.md) and open the admin by its https:// address. In a "
-        "private network that you trust, you can do without: write the address of this server there into .env, such "
-        "as WEB_HOST=%(address)s, start the PBX again and open %(url)s. Administrators' passwords then cross that "
-        "network unencrypted. Without a QR code, type the account card into the phone."
+        "code with it. Put an HTTPS proxy in front (docs/deploy.md) and write its address into .env, for example "
+        "WEB_PUBLIC_URL=https://pbx.example.com. In a private network that you trust, you can do without: write the "
+        "address of this server there into .env, such as WEB_HOST=%(address)s, start the PBX again and open %(url)s. "
+        "Administrators' passwords then cross that network unencrypted. Without a QR code, type the account card into "
+        "the phone."
     ) % {"host": host, "address": example, "url": f"http://{url_host(example)}:{settings.WEB_PORT}/"}
 
 
