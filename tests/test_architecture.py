@@ -86,6 +86,17 @@ class ArchitectureTests(unittest.TestCase):
             ]
         )
 
+    def test_the_rooms_that_the_diagnosis_reads_know_nothing_of_it(self):
+        """Their templates may show it: they load its tags."""
+        self.refuse(
+            [
+                f"{place} imports {module}"
+                for room in ("extensions/", "pbx/calls/", "pbx/system/", "pbx/subscriptions/")
+                for place, module in self.walk(room)
+                if below(module, "pbx.diagnosis")
+            ]
+        )
+
     def test_decisions_do_not_open_sockets(self):
         pure = ("sipcore/registrar.py", "sipcore/core.py", "sipcore/streams.py", "sipcore/calls.py")
         self.refuse(
