@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from pbx.diagnosis.evidence import AttemptFacts, DeviceFacts
 from sipcore.protocol.headers import clean_text
@@ -28,13 +28,18 @@ def clock(moment: datetime, now: datetime) -> str:
     local = localtime(moment)
     if local.date() == localtime(now).date():
         return date_format(local, "H:i:s")
-    return date_format(local, "j E, H:i")
+    return date_format(local, _another_day())
 
 
 def hour(moment: datetime, now: datetime) -> str:
     """The same for sentences, without the seconds."""
     local = localtime(moment)
-    return date_format(local, "H:i" if local.date() == localtime(now).date() else "j E, H:i")
+    return date_format(local, "H:i" if local.date() == localtime(now).date() else _another_day())
+
+
+def _another_day() -> str:
+    """It stands after "at", "since" and "until": in Russian only a time of day does so in every case."""
+    return pgettext("a moment, in the letters of Django's date filter", "H:i, j E")
 
 
 def place(host: str, port: int) -> str:

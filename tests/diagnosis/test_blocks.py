@@ -213,7 +213,7 @@ class BansTests(BlocksCase):
         self.assertIn(f"{BAD}: blocked until ", text)
         self.assertIn("(2001, 2002). That is how strangers guess passwords.", text)
         self.assertIn("Since then 3 messages came from there", text)
-        self.assertIn("1 number that is known good there goes on: 1001", text)
+        self.assertIn("1 number goes on working from there: 1001", text)
         self.assertIn(f"{OFFICE}, number 1003: blocked until ", text)
         self.assertIn("with a wrong password 104 times within ten minutes", text)
 

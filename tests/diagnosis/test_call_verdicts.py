@@ -177,7 +177,7 @@ class EndTests(VerdictCase):
         a.invite(b.number).refused(480, 60)
         [verdict] = self.told(a, b.number)
         self.assertEqual(("no_answer", Severity.WARNING), (verdict.code, verdict.severity))
-        self.assertIn("not even that it rings", verdict.what)
+        self.assertIn("not even to say that it rings", verdict.what)
 
     def test_a_large_invite_that_the_way_drops(self):
         """Small messages pass, and the ring time is over long before the transaction's own patience."""

@@ -125,10 +125,10 @@ def rate_limited(evidence: NumberEvidence) -> Verdict | None:
         )
     return Verdict(
         "rate_limited", Severity.WARNING if living(evidence) else Severity.ERROR,
-        _("The phone %(phone)s failed so often that the PBX lets it wait: its tries with the number %(number)s are not "
-          "looked at for up to a minute.") % names,
+        _("The phone %(phone)s failed so often that the PBX makes it wait: its tries with the number %(number)s "
+          "are refused without a look for up to a minute.") % names,
         _("Its credentials were refused again and again, the last time at %(time)s. It is slowed, not blocked, and the "
-          "other phones of the address %(address)s are not concerned.") % names,
+          "other phones of the address %(address)s are not affected.") % names,
         do % names, attempt_lines(rows, evidence.now), repair=Repair.PASSWORD if evidence.extension else Repair.NONE,
         stopped_at=Stage.PASSWORD,
     )

@@ -100,14 +100,15 @@ def _why_silent(fact: MediaFact, side: SideFacts, evidence: CallEvidence) -> tup
         return _wrong_address(side, evidence)
     if fact.number == fact.other:
         why = _("The phone called the echo, and nothing came back to it because nothing of it arrived. A firewall or "
-                "router drops its sound (UDP), or the app may not use the microphone.")
+                "router drops its sound (UDP), or the app is not allowed to use the microphone.")
     elif is_private(side.remote):
         why = _("The other phone's sound came through, so the PBX itself can be reached. In the phone's own network "
-                "something drops its sound (a firewall, or a router between two networks), or the app may not use the "
-                "microphone.")
+                "something drops its sound (a firewall, or a router between two networks), or the app is not allowed "
+                "to use the microphone.")
     else:
         why = _("The other phone's sound came through, so the PBX itself can be reached. The router or firewall in "
-                "front of %(number)s drops its sound (UDP), or the app may not use the microphone.") % names
+                "front of %(number)s drops its sound (UDP), or the app is not allowed to use the microphone."
+                ) % names
     do = _("In the phone's settings allow the app to use the microphone. In the firewall in front of it allow UDP to "
            "the ports %(ports)s of the PBX, and switch off SIP ALG in its router. Then dial *43 from it: you hear "
            "yourself when the way is free.") % names
@@ -292,7 +293,7 @@ def no_answer(evidence: CallEvidence) -> Verdict | None:
             _("Nothing is broken. How long it rings can be set in the extension %(dst)s.") % names,
         )
     return Verdict(
-        "no_answer", Severity.WARNING, _("No phone of %(dst)s answered: not even that it rings.") % names,
+        "no_answer", Severity.WARNING, _("No phone of %(dst)s answered, not even to say that it rings.") % names,
         _("It is registered, but what the PBX sends does not reach it any more: the app sleeps, or the router in front "
           "of it has closed the way back."),
         _("Look at the page of the extension %(dst)s. In the phone let the app run in the background and switch off "

@@ -160,7 +160,7 @@ def expires_too_short(evidence: NumberEvidence) -> Verdict | None:
     if not rows:
         return None
     names = {"number": shown(evidence.number), "asked": rows[0].asked.expires, "least": evidence.server.min_expires}
-    why = _("The PBX takes registrations from %(least)d seconds on. Most phones then ask for more by themselves; this "
+    why = _("The PBX takes registrations of %(least)d seconds or more. Most phones that are told so ask for more; this "
             "one does not.") % names
     if names["asked"] is not None:
         why = _("It asks to be registered for %(asked)d seconds at a time.") % names + " " + why
@@ -191,8 +191,8 @@ def too_many_devices(evidence: NumberEvidence) -> Verdict | None:
             "already. An app that was installed anew also counts as another phone until the old registration ends.",
             evidence.extension.max_devices,
         ) % names
-        do = _("Open the extension %(number)s and press “Forget” beside the phone that is no longer used, or raise the "
-               "device limit there.") % names + " " + try_again()
+        do = _("Open the extension %(number)s and press “Forget this device” beside the phone that is no longer used, "
+               "or raise the device limit there.") % names + " " + try_again()
     return Verdict(
         "too_many_devices", Severity.ERROR,
         _("A phone of %(number)s is not let in, because too many are registered already.") % names, why, do,

@@ -46,7 +46,8 @@ def migrations_pending(evidence: ServerEvidence) -> Verdict | None:
         "migrations_pending", Severity.ERROR,
         ngettext("The database misses %(count)d step of preparation.",
                  "The database misses %(count)d steps of preparation.", len(pending)) % {"count": len(pending)},
-        _("The program was renewed, or never set up, and its tables do not fit it: registrations and pages fail."),
+        _("The program was updated, or never set up, and the tables of the database do not fit it: registrations and "
+          "pages fail."),
         _("Run: python3 manage.py migrate. Then start the PBX again."),
         pending[:MOST_LINES], stopped_at=Stage.OUR_PORT,
     )

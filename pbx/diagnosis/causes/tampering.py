@@ -26,8 +26,8 @@ def alg_tampering(evidence: NumberEvidence) -> Verdict | None:
         "said": asked.content_length, "bytes": asked.body_bytes,
     }
     if asked.content_length is not None and asked.content_length != asked.body_bytes:
-        why = _("The phone says that %(said)d bytes follow, but %(bytes)d came: somebody has put another address into "
-                "its message and forgot to correct the length.") % names
+        why = _("The phone says that %(said)d bytes follow, but %(bytes)d came: something on the way has put another "
+                "address into its message without correcting the length.") % names
     else:
         why = _("The phone signed a message to “%(signed)s” with its password, but the message that arrived is "
                 "addressed to “%(came)s”. So the signature cannot be right, whatever the password.") % names

@@ -137,8 +137,8 @@ def as_plain_data(row: Block) -> dict[str, object]:
 def _spared(row: Block) -> str:
     count = len(row.spared)
     return ngettext(
-        "%(count)d number that is known good there goes on: %(numbers)s",
-        "%(count)d numbers that are known good there go on: %(numbers)s",
+        "%(count)d number goes on working from there: %(numbers)s",
+        "%(count)d numbers go on working from there: %(numbers)s",
         count,
     ) % {"count": count, "numbers": _printable(", ".join(row.spared[:10])) + (" …" if count > 10 else "")}
 

@@ -46,7 +46,7 @@ class Command(DatabaseCommand):
                  "words. --follow goes on until Ctrl-C.")
 
     def add_arguments(self, parser):
-        parser.add_argument("number", nargs="?", help=_("what the phone signs in with, for example 1001"))
+        parser.add_argument("number", nargs="?", help=_("the number with which the phone signs in, for example 1001"))
         parser.add_argument("--call", metavar="ID", help=_("the call with this unique ID or SIP Call-ID"))
         parser.add_argument("--follow", action="store_true", help=_("watch the phone, and show messages as they come"))
         parser.add_argument(

@@ -29,7 +29,7 @@ class Command(BaseCommand):
                  "Exit status 0: registered (or: the call was good), 1: not.")
 
     def add_arguments(self, parser):
-        parser.add_argument("number", nargs="?", help=_("what the phone signs in with, for example 1001"))
+        parser.add_argument("number", nargs="?", help=_("the number with which the phone signs in, for example 1001"))
         parser.add_argument("--call", metavar="ID", help=_("the call with this unique ID, instead of a number"))
         parser.add_argument("--json", action="store_true", help=_("for programs: one JSON document"))
         parser.add_argument(
@@ -104,7 +104,8 @@ def _number(text: str) -> str:
     number = re.sub(r"^sips?:", "", text.strip()).partition("@")[0]
     if not number or len(number) > LONGEST_NUMBER:
         raise CommandError(
-            _("“%(text)s” is no number. Write what the phone signs in with, for example `manage.py why 1001`.")
+            _("“%(text)s” is no number. Write the one with which the phone signs in, for example "
+              "`manage.py why 1001`.")
             % {"text": one_line(text[:LONGEST_NUMBER])}
         )
     return number
