@@ -69,8 +69,8 @@ class BrowserWithPhoneTests(PbxCase):
         self.assertIn("1 device", self.browser.find("#result_list").text)
 
         self.browser.find("#result_list .field-number a").click()
-        self.assertIn("baresip", self.browser.find("[data-live-panel]").text)
-        self.assertIn(f"127.0.0.1:{phone.sip_port}", self.browser.find("[data-live-panel]").text)
+        self.assertIn("baresip", self.browser.find(".pbx-panel [data-live-panel]").text)
+        self.assertIn(f"127.0.0.1:{phone.sip_port}", self.browser.find(".pbx-panel [data-live-panel]").text)
         self.browser.find(".pbx-head a.pbx-button").click()
         self.browser.press("Save the password")
         self.browser.wait(lambda: "old password, will fail at" in self.browser.find("main").text, "the mark")
