@@ -98,13 +98,17 @@ class Authenticator:
         return make_response(request, 401, headers=headers)
 
     def source(self, request: Request, flow: Flow) -> str:
-        """The phone's address: the packet's, or what a trusted proxy in front says it was."""
-        if self._trusted_proxy(flow.remote[0]):
-            vias = split_list(", ".join(request.getall("Via")))
-            if len(vias) > 1:
-                phone = parse_via(vias[-1])
-                return phone.params.get("received") or phone.host
-        return flow.remote[0]
+        """The phone's address: the packet's, or what a trusted proxy in front says it was. Each proxy vouches for the
+        Via below its own (RFC 3261 18.2.1) and for no other: whatever stands further down the sender may have
+        invented."""
+        host = flow.remote[0]
+        if self._trusted_proxy(host):
+            for value in split_list(", ".join(request.getall("Via")))[1:]:
+                via = parse_via(value)
+                host = via.params.get("received") or via.host
+                if not self._trusted_proxy(host):
+                    break
+        return host
 
     def tag(self, text: str) -> str:
         """A tag that nobody can guess and that is the same for the same text."""

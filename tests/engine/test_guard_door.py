@@ -160,8 +160,8 @@ class ForgedTests(DoorCase):
 class BehindAProxyTests(DoorCase):
     proxies = frozenset({PROXY})
 
-    def through(self, number: str, host: str, password: str = "secret") -> Phone:
-        """A phone at ``host`` whose messages a trusted proxy hands on."""
+    def through(self, number: str, host: str, password: str = "secret", invented: str = "") -> Phone:
+        """A phone at ``host`` whose messages a trusted proxy hands on; below its own Via it may have invented one."""
         phone = self.phone(number, PROXY, password)
         request = phone.request
 
@@ -169,10 +169,19 @@ class BehindAProxyTests(DoorCase):
             own = b"Via: SIP/2.0/UDP 192.168.1.5:5062;rport;"
             added = f"Via: SIP/2.0/UDP {PROXY};branch=z9hG4bKp{next(_ports)}\r\n".encode()
             theirs = f"Via: SIP/2.0/UDP 192.168.1.5:5062;received={host};rport=5062;".encode()
-            return request(*args, **kwargs).replace(own, added + theirs)
+            data = request(*args, **kwargs).replace(own, added + theirs)
+            below = f"Via: SIP/2.0/UDP {invented};received={invented};branch=z9hG4bKi\r\nMax-Forwards:".encode()
+            return data.replace(b"Max-Forwards:", below, 1) if invented else data
 
         phone.request = with_proxy
         return phone
+
+    def test_an_invented_address_is_not_believed(self):
+        """Only what the proxy itself has seen counts, or a stranger behind it could have an office blocked."""
+        for number in range(7001, 7007):
+            self.assertEqual(self.through(str(number), BAD, "guess", invented=OFFICE).register().status, 403)
+        self.assertEqual([block.source for block in self.guard.made], [BAD])
+        self.assertEqual(self.through("1001", OFFICE).register().status, 200)
 
     def test_the_phones_address_counts_and_not_the_proxys(self):
         for number in range(7001, 7007):
