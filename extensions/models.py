@@ -72,8 +72,9 @@ class Extension(models.Model):
         _("language"), max_length=5, blank=True, choices=Language.choices, default=Language.DEFAULT
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
-    # Of `manage.py doctor` for the time of its run: usable from this machine alone, and in no list and no count.
-    hidden = models.BooleanField(default=False, editable=False)
+    # Of `manage.py doctor` for the time of its run: usable from this machine alone, and in no list and no count. The
+    # default in the database too: a process of the version before may still be writing.
+    hidden = models.BooleanField(default=False, db_default=False, editable=False)
 
     objects = ShownExtensions.from_queryset(ExtensionQuerySet)()
     everything = ExtensionQuerySet.as_manager()
@@ -212,7 +213,7 @@ class Binding(models.Model):
     refreshed_at = models.DateTimeField(_("last seen"))
     expires_at = models.DateTimeField(_("expires"))
     unreachable_since = models.DateTimeField(null=True)
-    domain = models.CharField(max_length=255, blank=True, default="")
+    domain = models.CharField(max_length=255, blank=True, default="", db_default="")  # as with Extension.hidden
 
     objects = BindingQuerySet.as_manager()
 
