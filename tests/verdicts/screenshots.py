@@ -27,6 +27,10 @@ class Camera:
                       deviceScaleFactor=1, mobile=width == NARROW)
             for theme in ("light", "dark"):
                 self._cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+                # Colours that fade from one theme to the other would be caught half-way.
+                self._driver.execute_script(
+                    "document.body.offsetHeight; document.getAnimations().forEach(one => one.finish())"
+                )
                 if self._directory:
                     shot = self._cdp("Page.captureScreenshot", captureBeyondViewport=True)
                     path = Path(self._directory)
