@@ -17,6 +17,10 @@ PATIENCE = 8.0
 LOST_SECONDS = 40.0
 """How long repetitions of one message belong together: a phone gives up after 32 (RFC 3261 17.1.2.2)."""
 
+AT_ONCE = {True: 200, False: 50}
+"""Overdue ones that are told at once, of known sources and of strangers: each is read, in the loop. After a flood the
+others follow a second later, and no more than these would be kept anyway."""
+
 LOST = 2
 """Repetitions of an answered request that mean that the answers do not arrive: one may be a doubled packet."""
 
@@ -91,10 +95,11 @@ class Challenges:
             self._lost.pop(key, None)
 
     def overdue(self, now: float) -> list[Open]:
-        """Those that were never answered; they are forgotten with this."""
+        """Those that were never answered, the oldest first and only so many; they are forgotten with this."""
         late: list[Open] = []
-        for group in self._open.values():
-            while group and next(iter(group.values())).until <= now:
+        for known, group in self._open.items():
+            most = len(late) + AT_ONCE[known]
+            while group and len(late) < most and next(iter(group.values())).until <= now:
                 late.append(group.popitem(last=False)[1])
         while self._lost and next(iter(self._lost.values())).until <= now:
             self._lost.popitem(last=False)

@@ -26,6 +26,11 @@ ROOM = {KNOWN: 300, NAMED: 60, OTHERS: 40}
 
 OF_ONE_SOURCE = {KNOWN: 60, NAMED: 6, OTHERS: 6}
 
+BYTES = {KNOWN: 384 * 1024, NAMED: 96 * 1024, OTHERS: 96 * 1024}
+"""Of the messages of each share, read and scrubbed for one writing: each group gets an equal part of it. That is what
+costs, up to some microseconds a byte, and registrations wait for the same thread; whose source is forged sends for
+nothing as much as he likes."""
+
 NAMES_AN_EXTENSION = frozenset((
     "wrong_password", "disabled", "no_credential", "stale_credential", "too_many_devices", "expires_too_short",
 ))
@@ -34,8 +39,10 @@ NAMES_AN_EXTENSION = frozenset((
 
 @dataclass(slots=True, eq=False)
 class Failure:
-    """One group. ``entries`` are set when it is taken, its messages scrubbed only when it is written."""
+    """One group. ``entries`` are set when it is taken, its messages scrubbed only when it is written. ``most_bytes``:
+    of its messages."""
 
+    share: str
     number: str
     flow: Flow
     source: str
@@ -51,6 +58,7 @@ class Failure:
     proven: bool = False
     sources: tuple[str, ...] = ()
     entries: list[Entry] = field(default_factory=list)
+    most_bytes: int = 0
 
     def attempt(self) -> Attempt:
         """What is written: called in the store's thread."""
@@ -72,7 +80,7 @@ class Failure:
             attempt.asked = asked_of(request, self.data, self.fault)
         # A phone whose address changes under way has messages from several; of others only its own are shown.
         own = [entry for entry in self.entries if self.sources or entry.flow.remote[0] == host]
-        attempt.messages = tuple(wire_message(entry) for entry in own[-MOST_MESSAGES:])
+        attempt.messages = tuple(wire_message(entry) for entry in _latest(own, self.most_bytes))
         return attempt
 
 
@@ -110,7 +118,9 @@ class Failures:
             share = KNOWN if known else NAMED if proven or cause in NAMES_AN_EXTENSION else OTHERS
             if not self._has_room(share, source):
                 return
-            group = self._groups[key] = Failure(number, flow, source, cause, at, at, request, data, fault, conversation)
+            group = self._groups[key] = Failure(
+                share, number, flow, source, cause, at, at, request, data, fault, conversation
+            )
         group.number, group.flow, group.last_at = number, flow, at
         group.request, group.data, group.fault, group.conversation = request, data, fault, conversation
         group.count += count
@@ -124,6 +134,7 @@ class Failures:
         for group in groups:
             if group.conversation is not None:
                 group.entries = group.conversation.entries[-2 * MOST_MESSAGES :]
+                group.most_bytes = BYTES[group.share] // self._shares[group.share]
                 group.conversation = None
         self._groups = {}
         self._shares.clear()
@@ -137,6 +148,19 @@ class Failures:
         self._shares[share] += 1
         self._of_source[of_source] += 1
         return True
+
+
+def _latest(entries: list[Entry], most_bytes: int) -> list[Entry]:
+    """The last ones that are so many bytes together; the very last one is cut to that."""
+    kept: list[Entry] = []
+    for entry in reversed(entries[-MOST_MESSAGES:]):
+        if len(entry.data) > most_bytes:
+            if not kept:
+                kept.append(entry._replace(data=entry.data[:most_bytes]))
+            break
+        kept.append(entry)
+        most_bytes -= len(entry.data)
+    return kept[::-1]
 
 
 def wire_message(entry: Entry, number: str = "") -> WireMessage:

@@ -40,6 +40,9 @@ REMEMBERED = 4_000
 MOST_PERIODS, MOST_TRACES, MOST_WATCHED = 5_000, 100, 500
 """That wait for the store; what comes then is lost."""
 
+WATCHED_BYTES = 256 * 1024
+"""Of messages of watched phones in one writing; the others follow with the next one."""
+
 TAMPERED = 64
 """Bytes of a body that a router may have added or taken by writing its own address into it without correcting the
 Content-Length. More are missing for another reason."""
@@ -307,8 +310,14 @@ class Recorder:
 
     def _take_watched(self, wall: float) -> list[RawWatched]:
         taken: list[RawWatched] = []
+        room = WATCHED_BYTES
         for key, (number, conversation) in list(self._watching.items()):
-            new = conversation.entries[conversation.told : conversation.told + MOST_WATCHED - len(taken)]
+            new: list[Entry] = []
+            for entry in conversation.entries[conversation.told : conversation.told + MOST_WATCHED - len(taken)]:
+                room -= len(entry.data)
+                if room < 0:
+                    break
+                new.append(entry)
             conversation.told += len(new)
             call_id = key.decode("utf-8", "replace")
             taken += [RawWatched(number, call_id, conversation.number, entry) for entry in new]

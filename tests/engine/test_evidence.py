@@ -362,6 +362,37 @@ class Bounds(EvidenceTestCase):
             Phone(self.engine, f"9{number}", flow=flow("198.51.100.7")).register()
         self.assertLessEqual(len(attempts(self.engine)), 6)
 
+    def test_long_messages_of_strangers_are_read_within_bounds(self):
+        """Reading them is what costs, in the thread for which registrations wait."""
+        for stranger in range(60):
+            source = flow(f"198.51.100.{stranger}")
+            for number in range(24):
+                junk = b"REGISTER sip:x SIP/2.0\r\nCall-ID: %d\r\nCSeq: %d\r\nX: " % (stranger, number) + b"@" * 8000
+                self.engine.exchange(junk + b"\r\n\r\n", source)
+        found = attempts(self.engine)
+        self.assertGreater(len(found), 20)
+        self.assertTrue(all(attempt.messages for attempt in found))
+        self.assertLess(sum(len(message.text) for attempt in found for message in attempt.messages), 100 * 1024)
+
+    def test_a_watched_phone_is_written_bit_by_bit(self):
+        self.engine.core.recorder.watch(frozenset({"1001"}))
+        for number in range(100):
+            filling = (b"P-Filling: " + b"@" * 500 + b"\r\n") * 12
+            data = self.phone.request().replace(b"Max-Forwards:", filling + b"Max-Forwards:", 1)
+            data = data.replace(b"Call-ID: ", b"Call-ID: %d" % number, 1)
+            self.engine.exchange(data, flow(f"198.51.100.{number}"))
+        first, second = (self.engine.core.recorder.take().watched for _ in range(2))
+        self.assertTrue(first and second)
+        self.assertLess(sum(len(raw.entry.data) for raw in first), 257 * 1024)
+
+    def test_after_a_flood_without_passwords_not_all_are_told_at_once(self):
+        for number in range(1500):
+            stranger = Phone(self.engine, f"x{number}", flow=flow(f"198.51.{number % 250}.7"))
+            self.engine.exchange(stranger.request(), stranger.flow)
+        self.wait(PATIENCE)
+        self.assertEqual(len(self.engine.core.recorder._challenges.overdue(self.engine.clock.now())), 50)
+        self.assertTrue(attempts(self.engine))
+
     def test_what_is_old_is_forgotten(self):
         self.phone.send(self.phone.request())
         self.wait(1000)
