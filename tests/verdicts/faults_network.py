@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
+from tests.support.caller import Caller, UdpWire
 from tests.support.network_namespaces import inside, run
 from tests.support.processes import wait_until
 from tests.verdicts.case import SIP_PORT, Host, Place
@@ -108,7 +110,23 @@ class NetworkFaults(Place):
             (binding,) = self.pbx.bindings(number)
             self.assertEqual(binding["remote_host"], public)
             self.assertNotEqual(binding["remote_port"], port)
+            self.stay_reachable(host, number)
             fault.is_named(number)
+
+    def stay_reachable(self, host: Host, number: str) -> None:
+        """In sipp's place, which ends with its scenario: the phone goes on answering what keeps its way open."""
+        with inside(host.namespace):
+            wire = UdpWire(host.address, SIP_PORT)
+        phone, closing = Caller(wire, self.server, number, None, self.pbx.domain), threading.Event()
+
+        def answer() -> None:
+            while not closing.is_set():
+                phone.pump(0.2)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        for step in (phone.close, thread.join, closing.set):  # the last one first
+            self.at_end.callback(step)
 
     def test_expired(self):
         with self.fault("expired", "baresip", "killed, as an app that the telephone put to sleep") as fault:

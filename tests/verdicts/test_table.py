@@ -18,7 +18,7 @@ class Table(
 ):
     """One class, so that there is one score, and nearly all of it is waiting side by side."""
 
-    at_once = 16
+    at_once = 12
 
 
 class SomeOnPostgres(Loopback, OnOurRelay, OnPostgres):
