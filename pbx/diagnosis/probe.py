@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from pbx.diagnosis.blocks import blocks_for
-from pbx.diagnosis.evidence import NumberEvidence
+from pbx.diagnosis.blocks import blocks_for, source_key
+from pbx.diagnosis.evidence import BlockFacts, NumberEvidence
 from pbx.diagnosis.explain import Explanation, verdicts_of
 from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.models import ProbeLink
@@ -87,8 +87,16 @@ def as_seen_from(evidence: NumberEvidence, address: str, opened: datetime) -> Nu
     return replace(
         evidence, attempts=here or since, devices=devices, periods=(),
         nameless=tuple(one for one in evidence.nameless if one.source == address),
-        blocks=tuple(block for block in blocks_for(evidence.number, {address}) if block.source == address),
+        blocks=tuple(
+            _in_public(block, evidence.number) for block in blocks_for(evidence.number, {address})
+            if block.source == source_key(address)
+        ),
     )
+
+
+def _in_public(block: BlockFacts, number: str) -> BlockFacts:
+    """Without the administrator's name and the numbers that others at this address have tried."""
+    return replace(block, by="", numbers=tuple(tried for tried in block.numbers if tried == number.lower()))
 
 
 def without_addresses(text: str, evidence: NumberEvidence, address: str) -> str:

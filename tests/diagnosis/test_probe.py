@@ -263,6 +263,27 @@ class StateTests(ProbeCase):
             )
             self.assertEqual(self.tone(self.state()), tone, source)
 
+    def test_who_blocked_and_whom_else_is_not_told(self):
+        self.failed("blocked")
+        for reason in (Block.Reason.ADMINISTRATOR, Block.Reason.GUESSING):
+            Block.objects.update_or_create(
+                source=OUTSIDE, number="", defaults={
+                    "reason": reason, "by": "farrukh.admin", "since": self.now, "failures": 9,
+                    "until": self.now + timedelta(minutes=30), "numbers": ["1001", "1777"],
+                },
+            )
+            html = self.state()
+            self.assertEqual(self.tone(html), "error")
+            self.assertNotIn("farrukh", html)
+            self.assertNotIn("1777", html)
+
+    def test_a_blocked_network_of_ipv6_says_so_too(self):
+        Block.objects.create(
+            source="2001:db8:1:2::/64", number="1001", reason=Block.Reason.WRONG_PASSWORD, since=self.now, failures=9,
+            until=self.now + timedelta(minutes=30), numbers=["1001"],
+        )
+        self.assertEqual(self.tone(self.state("2001:db8:1:2::77")), "error")
+
     def test_a_disabled_extension_says_so(self):
         self.extension.enabled = False
         self.extension.save()
