@@ -18,8 +18,8 @@ texts() {
     cat <<'TEXTS'
 @help
 Checks from the server's side why phones do not reach the PBX: process, port, firewall, SIP log, network and domain. Reads only; changes nothing.
-Telefonlar ATSga nega yetib kelmayotganini server tomonidan tekshiradi: jarayon, port, firewall, SIP jurnali, tarmoq va domen. Faqat o‘qiydi, hech narsani o‘zgartirmaydi.
-Проверяет со стороны сервера, почему телефоны не достигают АТС: процесс, порт, межсетевой экран, журнал SIP, сеть и домен. Только читает и ничего не меняет.
+Telefonlar nega ATSga yetib bora olmayotganini server tomonida turib tekshiradi: jarayon, port, faervol, SIP jurnali, tarmoq va domen. Faqat o‘qiydi, hech narsani o‘zgartirmaydi.
+Проверяет со стороны сервера, почему телефоны не достигают АТС: процесс, порт, файрвол, журнал SIP, сеть и домен. Только читает и ничего не меняет.
 @help.usage
 Usage: ./check-sip-connection.sh [--language uz|ru|en] [LOG FILE]
 Ishlatish: ./check-sip-connection.sh [--language uz|ru|en] [JURNAL FAYLI]
@@ -30,8 +30,8 @@ JURNAL FAYLI: server chiqaradigan matn yoziladigan fayl; u PM2, systemd yoki o�
 ФАЙЛ ЖУРНАЛА: куда пишется вывод сервера, если это не PM2, не systemd и не файл, который находится сам.
 @help.root
 Without root it cannot see the firewall and other users' programs; then it says so. With root: sudo ./check-sip-connection.sh
-Root bo‘lmasa, firewall va boshqa foydalanuvchilarning dasturlarini ko‘ra olmaydi va buni aytadi. Root bilan: sudo ./check-sip-connection.sh
-Без root не видны межсетевой экран и программы других пользователей; тогда об этом сказано. С root: sudo ./check-sip-connection.sh
+Root bo‘lmasa, faervolni va boshqa foydalanuvchilarning dasturlarini ko‘ra olmaydi va buni aytadi. Root bilan: sudo ./check-sip-connection.sh
+Без root не видны файрвол и программы других пользователей; тогда об этом сказано. С root: sudo ./check-sip-connection.sh
 @help.exit
 The exit status is the number of problems found; 0: none.
 Chiqish kodi topilgan muammolar sonidir; 0: muammo yo‘q.
@@ -58,8 +58,8 @@ Port {port}
 Порт {port}
 @head.firewall
 Firewall
-Firewall (tarmoqlararo ekran)
-Межсетевой экран
+Faervol (firewall)
+Файрвол
 @head.log
 SIP log
 SIP jurnali
@@ -126,8 +126,8 @@ Write SIP_HOST=0.0.0.0 into .env, or take the line out, and restart the PBX.
 Укажите в .env SIP_HOST=0.0.0.0 или уберите эту строку и перезапустите АТС.
 @firewall.none
 There is no firewall on this machine: neither ufw, nor nft, nor iptables is there.
-Bu kompyuterda firewall yo‘q: ufw ham, nft ham, iptables ham topilmadi.
-На этой машине нет межсетевого экрана: не найдены ни ufw, ни nft, ни iptables.
+Bu kompyuterda faervol yo‘q: ufw ham, nft ham, iptables ham topilmadi.
+На этой машине нет файрвола: не найдены ни ufw, ни nft, ни iptables.
 @firewall.ok
 {name}: {port}/{protocol} is let in.
 {name}: {port}/{protocol} o‘tkaziladi.
@@ -138,12 +138,12 @@ ufw o‘chirilgan.
 ufw выключен.
 @firewall.unsure
 {name}: whether {port}/{protocol} is let in depends on rules that this script does not understand: {rule}
-{name}: {port}/{protocol} o‘tkazilishi bu skript tushunmaydigan qoidalarga bog‘liq: {rule}
+{name}: {port}/{protocol} o‘tkaziladimi-yo‘qmi, bu skript tushunmaydigan qoidalarga bog‘liq: {rule}
 {name}: пропускается ли {port}/{protocol}, зависит от правил, которых этот скрипт не понимает: {rule}
 @firewall.unseen
 The firewall ({name}) can be seen by root only: {sudo}
-Firewallni ({name}) faqat root ko‘ra oladi: {sudo}
-Межсетевой экран ({name}) виден только root: {sudo}
+Faervolni ({name}) faqat root ko‘ra oladi: {sudo}
+Файрвол ({name}) виден только root: {sudo}
 @firewall.closed
 {name} lets nothing in on {port}/{protocol}: what phones send is thrown away before the PBX sees it ({rule}).
 {name} {port}/{protocol} ga hech narsani o‘tkazmayapti: telefonlar yuborgani ATSga yetmasdan tashlab yuboriladi ({rule}).
@@ -158,8 +158,8 @@ Uni root sifatida oching: {command}
 {name} не пропускает звук на {port}/{protocol}: телефоны регистрируются и звонят, но никто ничего не слышит ({rule}).
 @firewall.router
 A router or a cloud provider in front of this machine may have a firewall of its own, which cannot be seen from here.
-Bu kompyuter oldidagi router yoki bulut provayderining o‘z firewalli bo‘lishi mumkin, u bu yerdan ko‘rinmaydi.
-У роутера или облачного провайдера перед этой машиной может быть свой межсетевой экран, отсюда он не виден.
+Bu kompyuter oldidagi router yoki bulut provayderining o‘z faervoli bo‘lishi mumkin, u bu yerdan ko‘rinmaydi.
+У роутера или облачного провайдера перед этой машиной может быть свой файрвол, отсюда он не виден.
 @log.source
 The log is read from {source}.
 Jurnal shu yerdan o‘qildi: {source}.
@@ -178,12 +178,12 @@ O‘qiladigan jurnal yo‘q, chunki server ishlamayapti.
 Журнала нет, потому что сервер не работает.
 @log.silent
 Not one phone has sent anything: the log has no line “[SIP] Received message”. So it is the network or a firewall, not the password.
-Birorta telefondan hech narsa kelmagan: jurnalda “[SIP] Received message” qatori yo‘q. Demak, sabab parolda emas, tarmoqda yoki firewallda.
-Ни один телефон ничего не прислал: в журнале нет строк «[SIP] Received message». Значит, дело в сети или межсетевом экране, а не в пароле.
+Birorta telefondan hech narsa kelmagan: jurnalda “[SIP] Received message” qatori yo‘q. Demak, sabab parolda emas, tarmoqda yoki faervolda.
+Ни один телефон ничего не прислал: в журнале нет строк «[SIP] Received message». Значит, дело в сети или файрволе, а не в пароле.
 @log.silent.do
 In the phone: server {server}, port {port}, UDP, and the account switched on. On the router in front of this machine: forward {port} UDP and TCP to it. In a cloud: open the port in the provider's console.
-Telefonda: server {server}, port {port}, UDP, hisob yoqilgan bo‘lsin. Shu kompyuter oldidagi routerda: {port} UDP va TCP ni shu kompyuterga uzating. Bulutda: provayder panelida portni oching.
-В телефоне: сервер {server}, порт {port}, UDP, учётная запись включена. На роутере перед этой машиной: пробросьте на неё {port} UDP и TCP. В облаке: откройте порт в панели провайдера.
+Telefonda: server {server}, port {port}, UDP, akkaunt yoqilgan bo‘lsin. Shu kompyuter oldidagi routerda: {port} UDP va TCP ni shu kompyuterga uzating. Bulutda: provayder panelida portni oching.
+В телефоне: сервер {server}, порт {port}, UDP, аккаунт включён. На роутере перед этой машиной: пробросьте на неё {port} UDP и TCP. В облаке: откройте порт в панели провайдера.
 @log.local
 Only this machine itself has registered ({count}); nothing has come from another address yet.
 Faqat shu kompyuterning o‘zi ro‘yxatdan o‘tgan ({count}); boshqa manzildan hali hech narsa kelmagan.
@@ -214,8 +214,8 @@ Xabarlar kelyapti, lekin jurnalda “Response sent successfully” qatori yo‘q
 Сообщения приходят, но в журнале нет строк «Response sent successfully»: ответы не уходят.
 @log.noreply.do
 Read the lines with “could not be sent” in the log; look at the outgoing rules of the firewall and at the routes of this machine (ip route).
-Jurnaldagi “could not be sent” qatorlarini o‘qing; firewallning chiqish qoidalari va shu kompyuterning yo‘nalishlarini (ip route) tekshiring.
-Прочитайте в журнале строки «could not be sent»; проверьте исходящие правила межсетевого экрана и маршруты этой машины (ip route).
+Jurnaldagi “could not be sent” qatorlarini o‘qing; faervolning chiqish qoidalari va shu kompyuterning yo‘nalishlarini (ip route) tekshiring.
+Прочитайте в журнале строки «could not be sent»; проверьте исходящие правила файрвола и маршруты этой машины (ip route).
 @cause.wrong_password
 the password in the phone is wrong.
 telefondagi parol noto‘g‘ri.
@@ -226,7 +226,7 @@ Boshqaruv sahifasida ichki raqamni oching, “Parol” tugmasini bosing va yangi
 На странице управления откройте внутренний номер, нажмите «Пароль» и введите новый пароль в телефон. Или здесь: python3 manage.py setpassword {number}
 @cause.unknown_extension
 there is no extension with the number that the phone uses.
-telefondagi raqam bilan ichki raqam yo‘q.
+telefonda yozilgan ichki raqam ATSda yo‘q.
 внутреннего номера, указанного в телефоне, не существует.
 @cause.unknown_extension.do
 Compare the user name in the phone with the list of extensions (last seen: {number}), or add that extension.
@@ -254,11 +254,11 @@ Ichki raqamga parol bering va uni telefonga kiriting: python3 manage.py setpassw
 Задайте внутреннему номеру пароль и введите его в телефон: python3 manage.py setpassword {number}
 @cause.too_many_devices
 as many phones as the extension may have are registered already.
-ichki raqam uchun ruxsat etilgan sondagi telefonlar allaqachon ro‘yxatdan o‘tgan.
+ichki raqamga ruxsat etilganicha telefon allaqachon ro‘yxatdan o‘tgan.
 уже зарегистрировано столько телефонов, сколько разрешено этому номеру.
 @cause.too_many_devices.do
-Open the extension {number}, press “Forget” beside phones that are no longer used, or raise its device limit.
-{number} ichki raqamini oching, endi ishlatilmaydigan telefonlar yonidagi “Unutish” ni bosing yoki qurilmalar chegarasini oshiring.
+Open the extension {number}, press “Forget this device” beside phones that are no longer used, or raise its device limit.
+{number} ichki raqamini oching, endi ishlatilmaydigan telefonlar yonidagi “Unutish” tugmasini bosing yoki qurilmalar chegarasini oshiring.
 Откройте внутренний номер {number}, нажмите «Забыть» рядом с ненужными телефонами или увеличьте предел устройств.
 @cause.wrong_domain
 the phone has another server name than this PBX knows.
@@ -273,9 +273,9 @@ the address is blocked for a while, because it tried wrong passwords again and a
 noto‘g‘ri parol bilan qayta-qayta urinilgani uchun bu manzil vaqtincha bloklangan.
 адрес временно заблокирован, потому что с него снова и снова пробовали неверные пароли.
 @cause.blocked.do
-Correct the password in the phone, then lift the block in the administration under “Blocked addresses”.
-Telefondagi parolni to‘g‘rilang, so‘ng boshqaruv sahifasidagi “Bloklangan manzillar” bo‘limida blokni oling.
-Исправьте пароль в телефоне, затем снимите блокировку на странице управления в разделе «Заблокированные адреса».
+Correct the password in the phone, then press “Unblock” in the administration under “Blocked addresses”.
+Telefondagi parolni to‘g‘rilang, so‘ng boshqaruv sahifasidagi “Bloklangan manzillar” bo‘limida “Blokdan chiqarish” tugmasini bosing.
+Исправьте пароль в телефоне, затем на странице управления в разделе «Заблокированные адреса» нажмите «Разблокировать».
 @cause.other
 the phone asks for something that the PBX cannot give.
 telefon ATS bera olmaydigan narsani so‘rayapti.
@@ -302,7 +302,7 @@ SIP_DOMAIN ko‘rsatilmagan: telefonlarga {server} beriladi.
 SIP_DOMAIN не задан: телефонам даётся {server}.
 @domain.private
 {server} is an address of the local network: phones on mobile data or elsewhere cannot reach it. For them, set SIP_DOMAIN and EXTERNAL_IP in .env.
-{server} mahalliy tarmoq manzili: mobil internetdagi yoki boshqa joydagi telefonlar unga yetib bora olmaydi. Ular uchun .env da SIP_DOMAIN va EXTERNAL_IP ni ko‘rsating.
+{server} ichki tarmoq manzili: mobil internetdagi yoki boshqa joydagi telefonlar unga yetib bora olmaydi. Ular uchun .env da SIP_DOMAIN va EXTERNAL_IP ni ko‘rsating.
 {server} — адрес локальной сети: телефоны на мобильном интернете или в другом месте до него не дойдут. Для них задайте в .env SIP_DOMAIN и EXTERNAL_IP.
 @domain.ok
 {server} leads to this machine ({address}).
@@ -339,7 +339,7 @@ Correct the name in .env, or make its DNS record (type A) at your domain's provi
 @domain.elsewhere.do
 If {address} is the public address of the router in front, write EXTERNAL_IP={address} into .env. If not, correct SIP_DOMAIN or its DNS record.
 {address} oldingizdagi routerning tashqi manzili bo‘lsa, .env ga EXTERNAL_IP={address} deb yozing. Bo‘lmasa, SIP_DOMAIN ni yoki uning DNS yozuvini to‘g‘rilang.
-Если {address} — публичный адрес роутера перед этой машиной, укажите EXTERNAL_IP={address} в .env. Если нет, исправьте SIP_DOMAIN или его запись DNS.
+Если {address} — внешний адрес роутера перед этой машиной, укажите EXTERNAL_IP={address} в .env. Если нет, исправьте SIP_DOMAIN или его запись DNS.
 @ping.ok
 A SIP question (OPTIONS) to {address} port {port} was answered: {answer}
 {address} {port}-portga yuborilgan SIP so‘roviga (OPTIONS) javob keldi: {answer}
@@ -350,8 +350,8 @@ A SIP question (OPTIONS) to {address} port {port} got no answer.
 На вопрос SIP (OPTIONS) на {address}, порт {port}, ответа нет.
 @ping.silent.do
 Restart the PBX and read the end of its log. If it answers on 127.0.0.1 only, a firewall on this machine stops the rest.
-ATSni qayta ishga tushiring va jurnalining oxirini o‘qing. U faqat 127.0.0.1 da javob bersa, qolganini shu kompyuterdagi firewall to‘sib turibdi.
-Перезапустите АТС и прочитайте конец её журнала. Если она отвечает только на 127.0.0.1, остальное задерживает межсетевой экран этой машины.
+ATSni qayta ishga tushiring va jurnalining oxirini o‘qing. U faqat 127.0.0.1 da javob bersa, qolganini shu kompyuterdagi faervol to‘sib turibdi.
+Перезапустите АТС и прочитайте конец её журнала. Если она отвечает только на 127.0.0.1, остальное задерживает файрвол этой машины.
 @env.unseen
 .env can be read by its owner or root only, so the settings in it are not known here: {sudo}
 .env ni faqat egasi yoki root o‘qiy oladi, shu sababli undagi sozlamalar bu yerda noma’lum: {sudo}
