@@ -127,7 +127,7 @@ def _page_of(attempt: Attempt) -> str:
 def ladder_of_attempt(attempt: Attempt):
     """Its messages as an arrow diagram; None when none are kept."""
     from pbx.diagnosis.ladder import ladder_of
-    from sipcore.evidence.facts import WireMessage
+    from pbx.diagnosis.sip_text import messages_from_json
 
-    messages = tuple(WireMessage(**message) for message in attempt.messages)
+    messages = messages_from_json(attempt.messages)
     return ladder_of(messages) if messages else None
