@@ -3,11 +3,11 @@ functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -125,8 +125,10 @@ def _write_attempts(attempts: list[Attempt]) -> None:
         key = (values["number"].lower(), values["source"], values["cause"])
         new[key] = values if key not in new else _together(new[key], values)
     extensions = _extensions({number for number, _source, _cause in new if number})
+    at_rest = _at_rest(extensions.values())
     for key, values in new.items():
-        values["extension_id"] = extensions.get(key[0])
+        extension = extensions.get(key[0])
+        values["extension_id"] = extension if extension in at_rest else None
     for key, pk, last_at in _on_record(new):
         _renew(pk, last_at, new.pop(key))
     rows = _worth_keeping(list(new.values()))
@@ -162,8 +164,26 @@ def _on_record(new: dict[Key, dict[str, Any]]) -> list[tuple[Key, int, datetime]
     return list({key: (key, pk, last_at) for key, pk, last_at in found}.values())
 
 
+def _at_rest(extension_ids: Collection[int]) -> set[int]:
+    """Those that exist and that nobody is writing at this moment. The others are passed over: a row that points to one
+    would wait until that is committed, and all registrations with it, for they need the same thread. They stay as
+    they are until the end of this transaction. SQLite has one writer, which is us by now."""
+    found: set[int] = set()
+    for ids in slices(extension_ids):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:  # the lock that a foreign key takes
+                table = connection.ops.quote_name(Extension._meta.db_table)
+                cursor.execute(f"SELECT id FROM {table} WHERE id = ANY(%s) FOR KEY SHARE SKIP LOCKED", [ids])
+                found.update(row[0] for row in cursor.fetchall())
+        else:
+            found.update(Extension.everything.filter(pk__in=ids).order_by().values_list("pk", flat=True))
+    return found
+
+
 def _renew(pk: int, last_at: datetime, values: dict[str, Any]) -> None:
     changed: dict[str, Any] = dict(values)
+    if values["extension_id"] is None:  # not known now; it may be written there already
+        del changed["extension_id"]
     if values["first_at"] - last_at < ANEW:
         del changed["first_at"]
         changed["count"] = F("count") + min(values["count"], 1_000_000)
@@ -195,7 +215,7 @@ def _worth_keeping(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _write_periods(periods: list[Period]) -> None:
-    there = {id for ids in slices({period.account_id for period in periods}) for id in _existing(ids)}
+    there = _at_rest({period.account_id for period in periods})
     wanted = {}
     for period in periods:
         started, ended = moment(period.started_at), moment(period.ended_at)
@@ -215,10 +235,6 @@ def _write_periods(periods: list[Period]) -> None:
             wanted.pop(key, None)
     OnlinePeriod.objects.bulk_create(wanted.values())
     keep_periods(accounts)
-
-
-def _existing(ids: list[int]) -> list[int]:
-    return list(Extension.everything.filter(pk__in=ids).order_by().values_list("pk", flat=True))
 
 
 def _write_traces(traces: list[CallTrace]) -> None:

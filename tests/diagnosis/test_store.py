@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from unittest import skipUnless
 from unittest.mock import patch
 
-from django.db import IntegrityError, OperationalError
-from django.test import TestCase
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test import TestCase, TransactionTestCase
 from django.utils import timezone
 
 from extensions.models import Binding, Extension
@@ -305,3 +307,39 @@ class AllElse(StoreTestCase):
         self.write(*(attempt(f"8{number}") for number in range(10)))
         self.assertEqual(self.store.sweep(NOW + 10, 4), 4)
         self.assertEqual(Attempt.objects.count(), 6)
+
+
+@skipUnless(connection.vendor == "postgresql", "row locks: only PostgreSQL has them (DATABASE_URL)")
+class RowLocks(TransactionTestCase):
+    def test_an_administrator_who_keeps_an_extension_locked_holds_up_no_evidence(self):
+        """Registrations wait for the same thread."""
+        held, other = extension("1001"), extension("1002")
+        store, locked, release = DjangoEvidenceStore(), threading.Event(), threading.Event()
+
+        def administrator():
+            with transaction.atomic():
+                Extension.objects.select_for_update().get(pk=held.pk)
+                locked.set()
+                release.wait(30)
+            connection.close()
+
+        thread = threading.Thread(target=administrator)
+        thread.start()
+        self.assertTrue(locked.wait(10))
+        self.addCleanup(connection.close)  # the time-out goes with it
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '5s'")
+            store.write_attempts([attempt("1001"), attempt("1002")])
+            store.write_attempts([attempt("1001")])
+            store.write_periods([
+                facts.Period(one.pk, NOW - 60, NOW, "expired", "192.0.2.9:5062", "") for one in (held, other)
+            ])
+        finally:
+            release.set()
+            thread.join()
+        rows = Attempt.objects.order_by("number").values_list("number", "extension", "count")
+        self.assertEqual(list(rows), [("1001", None, 2), ("1002", other.pk, 1)])
+        self.assertEqual([period.extension for period in OnlinePeriod.objects.all()], [other])
+        store.write_attempts([attempt("1001")])
+        self.assertEqual(Attempt.objects.get(number="1001").extension, held)
