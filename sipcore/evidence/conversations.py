@@ -13,7 +13,10 @@ KEPT_OF_ONE = 8192
 """Bytes kept of one message."""
 
 MOST_MESSAGES, MOST_BYTES = 128, 256 * 1024
-"""Of one conversation. What goes first is its middle: how it began explains how it ends."""
+"""Of one conversation, in memory. What goes first is its middle: how it began explains how it ends."""
+
+OVERHEAD = 160
+"""Bytes that a message takes beside its own, and that are counted too: packets of two dozen bytes are many."""
 
 BEGINNING = 16
 """Messages that are kept from the beginning of a conversation."""
@@ -52,7 +55,7 @@ class Conversation:
         entries = self.entries
         first = min(BEGINNING, len(entries) // 4)
         end = first + (len(entries) - first) // 2
-        self.bytes -= sum(len(entry.data) for entry in entries[first:end])
+        self.bytes -= sum(len(entry.data) + OVERHEAD for entry in entries[first:end])
         del entries[first:end]
         self.told = first + max(0, self.told - end) if self.told > first else self.told
 
@@ -77,7 +80,7 @@ class Pool:
             self._make_room()
 
     def add(self, conversation: Conversation, entry: Entry) -> None:
-        size = len(entry.data)
+        size = len(entry.data) + OVERHEAD
         conversation.entries.append(entry)
         conversation.bytes += size
         conversation.last = entry.at

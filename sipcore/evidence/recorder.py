@@ -243,7 +243,7 @@ class Recorder:
 
     @property
     def kept_bytes(self) -> int:
-        """Of messages, in memory."""
+        """Of messages, in memory, with what each takes beside its own."""
         return sum(pool.bytes for pool in (self._phones, self._strangers, self._settled, self._calls))
 
     # Inside
