@@ -126,6 +126,13 @@ class WhatHitsANumberTests(BlocksCase):
         )
         self.assertEqual(self.hits("1001", BAD, OFFICE), [])
 
+    def test_it_is_found_by_a_tried_number_of_any_letters(self):
+        strange = ["ўтказ", 'a"b\\c', "1%_"]
+        self.save(self.block(numbers=strange))
+        for number in strange:
+            self.assertEqual(self.hits(number), [BAD], number)
+        self.assertEqual(self.hits("a"), [])
+
     def test_capital_letters_do_not_matter(self):
         self.save(self.block(OFFICE, "front", reason="wrong_password"))
         self.assertEqual(self.hits("Front"), [OFFICE])
