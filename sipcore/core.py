@@ -73,6 +73,8 @@ class Settings:
     store_wait: float = 8.0
     keepalive_interval: float = 20.0
     trusted_proxies: Callable[[str], bool] = field(default=lambda host: False)
+    is_local: Callable[[str], bool] = field(default=lambda host: True)
+    """Whether an address is in a network of our own: no router that forgets lies between."""
 
 
 class Core:
@@ -324,7 +326,8 @@ class Core:
             binding.expires_at > wall
             and binding.transport == "UDP"
             and not binding.path
-            and behind_nat(parse_uri(binding.contact), remote)
+            # Linphone and others take over the address that their router gave them, and are behind it all the same.
+            and (behind_nat(parse_uri(binding.contact), remote) or not self.settings.is_local(binding.remote_host))
         )
         if not needed:
             self.keepalive.forget(binding.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import TestCase
 
 from sipcore.protocol.message import parse_message
@@ -325,6 +326,11 @@ class Pings(EngineTestCase):
     def test_one_on_an_open_address_is_left_alone(self):
         self.phone.register("<sip:1001@203.0.113.9:40001>")
         self.assertEqual(self.engine.tick(60), [])
+
+    def test_one_that_took_over_the_address_of_its_router_is_pinged_too(self):
+        self.engine.core.settings = replace(self.engine.core.settings, is_local=lambda host: False)
+        self.phone.register("<sip:1001@203.0.113.9:40001>")
+        self.assertNotEqual(self.engine.tick(60), [])
 
     def test_one_that_signed_off_is_left_alone(self):
         self.phone.register()

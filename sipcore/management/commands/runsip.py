@@ -165,6 +165,7 @@ class SipServerProcess:
                 store_wait=settings.SIP_STORE_WAIT,
                 keepalive_interval=settings.SIP_KEEPALIVE_INTERVAL,
                 trusted_proxies=_in_networks(settings.SIP_TRUSTED_PROXIES),
+                is_local=_in_networks(settings.LOCAL_NETS or PRIVATE_NETWORKS),
             ),
             log,
             clock,
