@@ -113,7 +113,8 @@ class BrowserTests(StaticLiveServerTestCase):
         extension = make_extension("1001")
         self.go(f"{LIST}{extension.pk}/change/")
         make_binding(extension, user_agent="<b>Zoiper</b>")
-        self.browser.wait(lambda: "<b>Zoiper</b>" in self.browser.find(".pbx-panel [data-live-panel]").text, "the phone")
+        devices = ".pbx-panel [data-live-panel]"
+        self.browser.wait(lambda: "<b>Zoiper</b>" in self.browser.find(devices).text, "the phone")
         self.browser.press("Forget this device")
         self.browser.press("Forget this device")
         self.browser.wait(lambda: "1 device is forgotten" in self.browser.find("body").text, "the answer")
