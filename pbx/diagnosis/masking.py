@@ -39,6 +39,7 @@ _FILES = re.compile(r"\.(?:py|txt|json|env|service|conf|sock|sqlite3|md)$", re.I
 _PLAIN_HOSTS = frozenset(("0.0.0.0", "::", "127.0.0.1", "::1", "255.255.255.255"))
 _MASKED = re.compile(r"\b(?:ext|num|name|host|ip-private|ip-public|call|device|realm|path)-\Z")
 _SENT_BY = re.compile(r"(SIP\s*/\s*2\.0\s*/\s*\w{1,10}\s+)([^\s;,]{1,256})", re.IGNORECASE)
+_TOKEN = re.compile(r"\w+")
 _HOLE = "\x00{}\x00"
 
 
@@ -59,7 +60,14 @@ class Mask:
             if len(text) > 1 and text.lower() not in self._words and text.strip("[]") not in _PLAIN_HOSTS:
                 self._words[text.lower()] = self.host(text) if kind == "host" else self._as(kind, text)
         self._agents = sorted({agent for agent in agents if len(agent) > 2}, key=len, reverse=True)
-        self._compiled: re.Pattern[str] | None = None
+        # Known by their first token, each with how much stands before it: an alternation of thousands takes minutes.
+        self._by_token: dict[str, list[tuple[str, int]]] = {}
+        self._signs: list[str] = []  # names of signs alone, that have none
+        for word in sorted(self._words, key=len, reverse=True):
+            if token := _TOKEN.search(word):
+                self._by_token.setdefault(token[0], []).append((word, token.start()))
+            else:
+                self._signs.append(word)
 
     # One thing
 
@@ -217,21 +225,23 @@ class Mask:
         return self.host(found[0])
 
     def _known(self, text: str) -> str:
-        """Every number, name and domain that this installation has, word for word."""
-        if not self._words:
-            return text
-        if self._compiled is None:
-            known = sorted(self._words, key=len, reverse=True)
-            self._compiled = re.compile(
-                rf"(?<![\w])(?:{'|'.join(re.escape(word) for word in known)})(?![\w])", re.IGNORECASE
-            )
-        return self._compiled.sub(self._word, text)
-
-    def _word(self, found: re.Match[str]) -> str:
-        before = found.string[max(0, found.start() - 12) : found.start()]
-        if _MASKED.search(before):  # the 1 of ext-1, where there is an extension 1
-            return found[0]
-        return self._words.get(found[0].lower(), found[0])
+        """Every number, name and domain that this installation has, word for word; of two the longer one."""
+        for sign in self._signs:
+            text = text.replace(sign, self._words[sign])
+        pieces: list[str] = []
+        done = 0
+        for found in _TOKEN.finditer(text):
+            for word, before in self._by_token.get(found[0].lower(), ()):
+                start = found.start() - before
+                end = start + len(word)
+                if start < done or text[start:end].lower() != word or not _stands_alone(text, start, end):
+                    continue
+                if _MASKED.search(text[max(0, start - 12) : start]):  # the 1 of ext-1, where there is an extension 1
+                    break
+                pieces += [text[done:start], self._words[word]]
+                done = end
+                break
+        return "".join([*pieces, text[done:]])
 
     def _as(self, kind: str, text: str) -> str:
         key = kind, text.lower()
@@ -240,3 +250,8 @@ class Mask:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             given = self._given[key] = f"{kind}-{self._counts[kind]}"
         return given
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether it is no part of a longer word."""
+    return not (start > 0 and _TOKEN.match(text, start - 1)) and _TOKEN.match(text, end) is None

@@ -143,6 +143,13 @@ class MaskTests(unittest.TestCase):
         mask = Mask(["1", "2"])
         self.assertEqual("ext-1 calls ext-2 and ext-1", mask.text("1 calls 2 and 1"))
 
+    def test_the_longer_of_two_words_and_only_whole_ones(self):
+        mask = Mask(["1001"], [("Anna", "name"), ("Anna Karimova", "name"), ("+998 90 1001", "name"), ("☎☎", "name")])
+        self.assertEqual(
+            mask.text("ANNA KARIMOVA, Annabel, Anna; +998 90 1001, 10012 and 1001 ☎☎"),
+            "name-2, Annabel, name-1; name-3, 10012 and ext-1 name-4",
+        )
+
     def test_hostile_texts(self):
         mask = Mask(["1001"], [("Ali", "name")], ["Agent 1001 of Ali"])
         for text in ("\x00" * 50, "<" * 5000, "sip:" * 3000, "a." * 8000, "1:" * 8000, '"' * 5001, "[" * 5000,
