@@ -3,8 +3,7 @@ database; times are aware datetimes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from extensions.states import CredentialState
@@ -127,4 +126,3 @@ class NumberEvidence:
     periods: tuple[PeriodFacts, ...] = ()  # the last 24 hours
     similar: tuple[str, ...] = ()  # numbers of extensions that look like it
     renamed_to: str = ""  # the extension that had this number when its password was set
-    notes: Mapping[str, str] = field(default_factory=dict)

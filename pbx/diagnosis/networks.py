@@ -27,11 +27,6 @@ def is_loopback(host: str) -> bool:
     return _among(host, LOOPBACK)
 
 
-def is_carrier(host: str) -> bool:
-    """Whether it is an address behind a provider's NAT."""
-    return _among(host, CARRIER)
-
-
 def is_public(host: str) -> bool:
     """Whether it is an address, and means something everywhere."""
     return is_address(host) and not is_private(host)

@@ -123,7 +123,7 @@ class AttentionTests(DiagnosisCase):
         queries()
         with_few = queries()
         fill(2001, 2 * MOST_EXTENSIONS)
-        self.assertLessEqual(queries(), with_few)
+        self.assertLessEqual(queries(), with_few + 1)  # the realm is asked for anew every few seconds
 
     def test_buttons_and_the_bundle_are_not_for_everybody(self):
         make_attempt("1001", "disabled", make_old_extension(enabled=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from pbx.diagnosis.explain import number_verdicts
-from pbx.diagnosis.networks import is_carrier, is_private, is_public
+from pbx.diagnosis.networks import is_private, is_public
 from pbx.diagnosis.verdict import Severity, Stage
 from tests.diagnosis.evidence_made import HOME, LINPHONE, asked, attempt, device, evidence
 
@@ -82,4 +82,3 @@ class NetworksTests(unittest.TestCase):
             self.assertTrue(is_public(host), host)
         for host in ("pbx.example.uz", "", "1.2.3", "300.1.1.1"):
             self.assertFalse(is_public(host) or is_private(host), host)
-        self.assertTrue(is_carrier("100.64.0.1"))
