@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, TextField
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Lower
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -115,10 +115,11 @@ def _spare(numbers: set[str]) -> None:
     """Blocks of addresses from which they were tried let them pass."""
     tried: dict[str, set[str]] = {}
     for names in _slices(sorted(numbers)):
-        for number, source in Attempt.objects.filter(number__in=names).values_list("number", "source"):
+        rows = Attempt.objects.annotate(lower_number=Lower("number")).filter(lower_number__in=names)
+        for number, source in rows.values_list("number", "source"):
             tried.setdefault(source_key(source), set()).add(number.lower())
-    rows = living().filter(number="").exclude(reason=Block.Reason.ADMINISTRATOR).select_for_update()
-    for row in rows[:MOST_LOOKED_AT]:
+    blocks = living().filter(number="").exclude(reason=Block.Reason.ADMINISTRATOR).select_for_update()
+    for row in blocks[:MOST_LOOKED_AT]:
         passing = numbers & {*row.numbers, *tried.get(row.source, ())}
         if not passing <= set(row.spared):
             row.spared = sorted({*row.spared, *passing})[:SPARED_KEPT]

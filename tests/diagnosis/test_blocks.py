@@ -177,6 +177,16 @@ class PardonTests(BlocksCase):
             make_extension("1001")
         self.assertPardoned()
 
+    def test_a_number_with_capital_letters(self):
+        self.save(self.block("192.0.2.8"))
+        Attempt.objects.create(
+            number="Front", source="192.0.2.8", port=5060, transport="UDP", cause="blocked", first_at=self.time,
+            last_at=self.time,
+        )
+        with self.captureOnCommitCallbacks(execute=True):
+            make_extension("Front")
+        self.assertEqual(Row.objects.get(source="192.0.2.8").spared, ["front"])
+
     def test_enabling(self):
         extension = make_extension("1001", enabled=False)
         extension.enabled = True
