@@ -62,8 +62,11 @@ def state_of(link: ProbeLink, address: str, now: datetime | None = None) -> Prob
     everything = gather_number(link.extension.number, now)
     evidence = as_seen_from(everything, address, opened)
     alive = living(evidence)
-    verdicts = verdicts_of(evidence, server_verdicts(quick=True))
+    server = server_verdicts(quick=True)
+    verdicts = verdicts_of(evidence, server)
     first = verdicts[0]
+    if first in server:
+        return _server_fault()
     if first.code == "registered" and first.severity is Severity.OK:
         return _good(evidence, address)
     if first.code in NOT_YET and not alive:
@@ -120,6 +123,16 @@ def _good(evidence: NumberEvidence, address: str) -> ProbeState:
         why=_("This phone reaches the PBX from here, its password is right, and calls reach it."),
         do=_("Dial *43: you have to hear yourself. That tests the sound on the same way."),
         steps=_steps(None), note=note,
+    )
+
+
+def _server_fault() -> ProbeState:
+    """Which program holds which port is the administrator's business."""
+    return ProbeState(
+        "error",
+        _("The PBX itself takes no registrations at this moment. Nothing is wrong with this phone."),
+        "", _("Tell your administrator: the first page of the administration names the cause."),
+        _steps(Stage.OUR_PORT, failed=True), "",
     )
 
 

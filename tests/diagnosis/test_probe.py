@@ -14,6 +14,7 @@ from django.utils import timezone
 from pbx.diagnosis import probe_views
 from pbx.diagnosis.models import Attempt, Block, ProbeLink
 from pbx.diagnosis.probe_links import KEPT, find_link, make_link
+from pbx.diagnosis.verdict import Severity, Stage, Verdict
 from pbx.system.models import SipProcess
 from pbx.throttle import Throttle, network_of
 from tests.admin_ui.cases import AdminCase, QuietCase, make_administrator
@@ -297,6 +298,15 @@ class StateTests(ProbeCase):
         self.assertEqual(self.tone(html), "error")
         self.assertIn("192.168.1.10", html)
         self.assertIn("SIP_DOMAIN", html)
+
+    def test_a_fault_of_the_server_is_told_without_its_inside(self):
+        self.server.return_value = [Verdict(
+            "port_taken", Severity.ERROR, "Port 5060 is taken by evilprogram.", "", "kill 4711", stopped_at=Stage.OUR_PORT,
+        )]
+        state = self.state()
+        self.assertIn("takes no registrations at this moment", state)
+        self.assertNotIn("evilprogram", state)
+        self.assertNotIn("4711", state)
 
     def test_names_from_the_network_stay_text(self):
         self.failed("wrong_password")
