@@ -301,7 +301,8 @@ class StateTests(ProbeCase):
 
     def test_a_fault_of_the_server_is_told_without_its_inside(self):
         self.server.return_value = [Verdict(
-            "port_taken", Severity.ERROR, "Port 5060 is taken by evilprogram.", "", "kill 4711", stopped_at=Stage.OUR_PORT,
+            "port_taken", Severity.ERROR, "Port 5060 is taken by evilprogram.", "", "kill 4711",
+            stopped_at=Stage.OUR_PORT,
         )]
         state = self.state()
         self.assertIn("takes no registrations at this moment", state)
