@@ -8,6 +8,7 @@ import ctypes
 import os
 import socket
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from django.db import Error, connection
 from django.utils import timezone
 
 from pbx.checks import is_address, is_of_this_machine
-from pbx.diagnosis.firewall import Fate, read_rules, ruling
+from pbx.diagnosis.firewall import Fate, Rules, read_rules, ruling
 from pbx.diagnosis.pending_migrations import pending_migrations
 from pbx.diagnosis.renaming import old_names, stale_for
 from pbx.diagnosis.server_evidence import (
@@ -38,11 +39,15 @@ RESOLVE_SECONDS = 5.0
 KEPT = timedelta(days=7)
 """Heartbeats of machines that were taken out of service long ago mean nothing."""
 
+RULES_KEPT = 5.0
+"""Seconds. Each page that is open asks every three, and to read the rules a program has to be started."""
+
 STA_UNSYNC = 0x40
 
 
 def gather_server(quick: bool) -> ServerEvidence:
-    """``quick``: without the resolver and without looking at every process of the machine unless it is needed."""
+    """``quick``: without the resolver, without looking at every process of the machine unless it is needed, and with
+    the firewall's rules as they were at most ``RULES_KEPT`` ago."""
     now = timezone.now()
     database = _database()
     processes: tuple[ProcessFacts, ...] = ()
@@ -68,7 +73,7 @@ def gather_server(quick: bool) -> ServerEvidence:
         ports=() if quick and running else _ports(),
         disks=_disks(),
         drops=_drops(rtp),
-        firewall=_firewall(rtp),
+        firewall=_firewall(rtp, _rules_of_late() if quick else read_rules()),
         domain_leads=None if quick else name_leads(sip_domain()),
         external_leads=None if quick or not settings.EXTERNAL_IP else name_leads(settings.EXTERNAL_IP),
         synchronised=_synchronised(),
@@ -218,9 +223,19 @@ def _disks() -> tuple[DiskFacts, ...]:
 # The firewall
 
 
-def _firewall(rtp: tuple[int, int] | None) -> FirewallFacts:
+_kept_rules: tuple[float, Rules] | None = None
+
+
+def _rules_of_late() -> Rules:
+    global _kept_rules
+    kept, now = _kept_rules, time.monotonic()
+    if kept is None or now - kept[0] > RULES_KEPT:
+        kept = _kept_rules = now, read_rules()
+    return kept[1]
+
+
+def _firewall(rtp: tuple[int, int] | None, rules: Rules) -> FirewallFacts:
     ufw = _ufw_enabled()
-    rules = read_rules()
     if not rules.readable:
         return FirewallFacts(False, ufw_enabled=ufw)
     udp, tcp = ruling(rules, "udp", settings.SIP_PORT), ruling(rules, "tcp", settings.SIP_PORT)

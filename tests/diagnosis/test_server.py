@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from pbx.diagnosis.causes.server_network import listening_addresses
-from pbx.diagnosis.firewall import Fate
+from pbx.diagnosis.firewall import Fate, Rules
 from pbx.diagnosis.server import judge, server_verdicts
 from pbx.diagnosis.server_evidence import (
     DatabaseFacts,
@@ -26,6 +26,7 @@ from pbx.diagnosis.server_evidence import (
     ServerEvidence,
     StaleFacts,
 )
+from pbx.diagnosis.server_gather import gather_server
 from pbx.diagnosis.verdict import Confidence
 from pbx.system.models import SipProcess
 
@@ -159,6 +160,17 @@ class QuickTests(TestCase):
         ):
             found = server_verdicts(quick=True)
         self.assertEqual([], [one.code for one in found if one.code.startswith(("sip_", "port_", "database", "migr"))])
+
+    def test_pages_that_ask_again_and_again_start_no_program_each_time(self):
+        with (
+            mock.patch("pbx.diagnosis.server_gather._kept_rules", None),
+            mock.patch("pbx.diagnosis.server_gather.read_rules", return_value=Rules(readable=False)) as read,
+        ):
+            for _time in range(3):
+                gather_server(quick=True)
+            read.assert_called_once_with()
+            gather_server(quick=False)  # the doctor looks anew
+        self.assertEqual(read.call_count, 2)
 
     def is_postgres(self) -> bool:
         from django.db import connection
