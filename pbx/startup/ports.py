@@ -49,12 +49,14 @@ def _check_sip_address(host: str, port: int, deadline: float) -> None:
         return
     names = {"transport": transport, "port": port}
     if fault == errno.EADDRINUSE:
+        program = owner(port)
+        _refuse_a_second(program)
         raise Refusal(
             _(
                 "%(transport)s port %(port)d is already used by %(program)s: stop that program, or set another "
                 "SIP_PORT in .env, such as %(other)d, and run the same command again."
             )
-            % (names | {"program": _named(owner(port)), "other": port + 10 if port <= 65525 else 5060})
+            % (names | {"program": _named(program), "other": port + 10 if port <= 65525 else 5060})
         )
     if fault == errno.EACCES:
         raise Refusal(_("%(transport)s port %(port)d is only for root: set SIP_PORT=5060 in .env.") % names)
@@ -68,9 +70,11 @@ def _check_web_port(host: str, port: int, deadline: float) -> None:
     if fault is None:
         return
     if fault == errno.EADDRINUSE:
+        program = tcp_port_owner(port)
+        _refuse_a_second(program)
         raise Refusal(
             _("TCP port %(port)d is already used by %(program)s: set another WEB_PORT in .env, such as %(other)d.")
-            % {"port": port, "program": _named(tcp_port_owner(port)), "other": port + 1 if port < 65535 else 8000}
+            % {"port": port, "program": _named(program), "other": port + 1 if port < 65535 else 8000}
         )
     if fault == errno.EACCES:
         raise Refusal(_("TCP port %(port)d is only for root: set WEB_PORT=8000 in .env.") % {"port": port})
@@ -99,6 +103,19 @@ def _fault(kind: socket.SocketKind, host: str, port: int, deadline: float) -> in
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 return error.errno or errno.EADDRNOTAVAIL
         time.sleep(0.1)
+
+
+def _refuse_a_second(owner: Owner | None) -> None:
+    """:raises Refusal: where that part of this PBX runs already: no other port is the remedy then."""
+    if owner is not None and owner.ours:
+        raise Refusal(already_runs(owner))
+
+
+def already_runs(owner: Owner) -> str:
+    """Of a part of this PBX, ``owner.ours``."""
+    return _("This is running already: %(part)s (process %(pid)d). To start it anew, stop it first.") % {
+        "part": owner.name, "pid": owner.pid,
+    }
 
 
 def _named(owner: Owner | None) -> str:

@@ -1,4 +1,5 @@
-"""Who holds a port, from /proc: so that "address already in use" can name the program to stop."""
+"""Who holds a port, from /proc: so that "address already in use" can name the program to stop, or say that it is this
+PBX itself."""
 
 from __future__ import annotations
 
@@ -6,10 +7,16 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from django.utils.translation import gettext as _
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 class Owner(NamedTuple):
     pid: int
     name: str
+    """What people call it: the name of its program, or of the part of this PBX that it is."""
+    ours: bool = False
 
 
 def udp_port_owner(port: int) -> Owner | None:
@@ -41,7 +48,20 @@ def _owner(port: int, tables: tuple[str, ...], listening: str | None = None) -> 
         try:
             for descriptor in (process / "fd").iterdir():
                 if os.readlink(descriptor) in inodes:
-                    return Owner(int(process.name), (process / "comm").read_text().strip())
+                    return _named(process)
         except OSError:  # it ended meanwhile, or is not ours to look into
             continue
     return None
+
+
+def _named(process: Path) -> Owner:
+    words = (process / "cmdline").read_bytes().split(b"\0")
+    here = Path(os.readlink(process / "cwd"))
+    # gunicorn is always started in our directory; runsip from any, by the path of manage.py.
+    if b"python:pbx.web_server" in words and here == ROOT:
+        return Owner(int(process.name), _("the web pages of this PBX"), ours=True)
+    if b"runsip" in words:
+        program = os.fsdecode(words[words.index(b"runsip") - 1])
+        if (here / program).resolve() == ROOT / "manage.py":
+            return Owner(int(process.name), _("the SIP server of this PBX"), ours=True)
+    return Owner(int(process.name), (process / "comm").read_text().strip())

@@ -38,3 +38,9 @@ class TakenPortTests(unittest.TestCase):
         with socket.create_connection(self.pbx.server, 10):
             self.pbx.kill9()
             self.pbx.start()  # raises when the port cannot be had again
+
+    def test_a_second_one_of_the_same_pbx(self):
+        self.pbx.start()
+        said = self.refused()
+        self.assertIn("the SIP server of this PBX", said)
+        self.assertNotIn("python", said)

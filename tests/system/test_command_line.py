@@ -31,4 +31,6 @@ class NobodyReadsTests(unittest.TestCase):
     def test_it_ends_without_a_word(self):
         for arguments in (("help",), ("bans", "--help")):
             with self.subTest(arguments):
-                self.assertEqual(self.ended(*arguments), (141, ""))
+                code, said = self.ended(*arguments)
+                self.assertIn(code, (0, 141))
+                self.assertEqual(said, "")
