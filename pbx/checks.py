@@ -1,10 +1,11 @@
 """System checks with stable ids: each names the wrong setting and its remedy.
 
-E001-E019 SIP, E020-E029 web, E030-E039 storage, E060-E069 guard; W alike. A number is never used again for something
-else."""
+E001-E019 SIP, E020-E029 web, E030-E039 storage, E060-E069 guard, W070 the file .env; W alike. A number is
+never used again for something else."""
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
@@ -15,6 +16,9 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.translation import gettext as _
+
+from pbx.environment import asked_for, unread_names
+from sipcore.protocol.headers import clean_text
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 ALGORITHMS = ("MD5", "SHA-256")
@@ -333,6 +337,25 @@ def check_storage(**_options: object) -> list[CheckMessage]:
                 _("SECRET_KEY is shorter than 32 characters: sessions and nonces could be forged."),
                 hint=_("Take the line out; a strong key is then made under var/."),
                 id="pbx.W031",
+            )
+        )
+    return found
+
+
+@register
+def check_names(**_options: object) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for name in unread_names():
+        similar = difflib.get_close_matches(name.upper().replace("-", "_"), sorted(asked_for), 1, 0.7)
+        hint = _("Do you mean %(name)s?") % {"name": similar[0]} if similar else _(
+            "The names of all settings are in .env.example. If it belongs to another program, all is well."
+        )
+        found.append(
+            Warning(
+                _("%(name)s in .env is no setting of the PBX: the line has no effect.")
+                % {"name": clean_text(name, 80)},
+                hint=hint,
+                id="pbx.W070",
             )
         )
     return found

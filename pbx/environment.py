@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import environ
@@ -13,6 +14,19 @@ env = environ.Env()
 
 _TRUE = {"1", "true", "yes", "on", "y"}
 _FALSE = {"0", "false", "no", "off", "n"}
+_LINE = re.compile(r"(?:export )?([^#=\s][^#=]{0,79})=")
+
+NOT_OURS = re.compile(
+    r"TZ|LANG|LANGUAGE|PATH|HOME|TMPDIR|WEB_CONCURRENCY|PBX_PYTHON|PBX_NO_VENV|\w+_PROXY|PG[A-Z]+|PYTHON\w+"
+    r"|(?:LC|PM2|DJANGO|GUNICORN|SSL|PIP|POSTGRES|COMPOSE|DOCKER|MALLOC)_\w+",
+    re.IGNORECASE,
+)
+"""Names that mean something to Python, a library, or what starts the PBX: each may stand in ``.env`` rightly."""
+
+asked_for: set[str] = set()
+"""The names of all settings that were read: there are no others."""
+
+_in_file: dict[str, None] = {}
 
 
 def read_dotenv(path: Path) -> None:
@@ -20,6 +34,7 @@ def read_dotenv(path: Path) -> None:
     try:
         if path.is_file():
             environ.Env.read_env(str(path), encoding="utf-8", parse_comments=True)
+            _in_file.update(dict.fromkeys(_names(path.read_text("utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
             _(
@@ -30,8 +45,19 @@ def read_dotenv(path: Path) -> None:
         ) from None
 
 
+def _names(content: str) -> list[str]:
+    return [found[1].strip() for line in content.splitlines() if (found := _LINE.match(line))]
+
+
+def unread_names() -> list[str]:
+    """What ``.env`` sets though nothing reads it: typing errors. Of the process environment, where others' names are
+    too, nothing is said."""
+    return [name for name in _in_file if name not in asked_for and not NOT_OURS.fullmatch(name)]
+
+
 def text(name: str, default: str = "") -> str:
     """An empty value is an absent one."""
+    asked_for.add(name)
     return env.str(name, default="").strip() or default
 
 

@@ -13,7 +13,9 @@ from unittest import mock
 from django.core.exceptions import ImproperlyConfigured
 
 from pbx import environment
+from pbx.checks import check_names
 from pbx.databases import database_settings
+from pbx.settings import BASE_DIR
 from pbx.time_zone import FALLBACK, machine_time_zone
 from pbx.var_directory import read_or_make_secret_key
 from tests.support.processes import scratch_directory
@@ -75,6 +77,40 @@ class EnvironmentTests(unittest.TestCase):
             environment.read_dotenv(file)
             self.assertEqual("environment", environment.text("SOME_NAME"))
             self.assertEqual("file", environment.text("OTHER_NAME"))
+
+
+class NamesInTheFileTests(unittest.TestCase):
+    def said(self, content: str) -> list[tuple[str, str]]:
+        """What the check says of a .env with this content: the message and the hint."""
+        file = scratch_directory("dotenv") / ".env"
+        file.write_text(content, "utf-8")
+        with mock.patch.dict(os.environ), mock.patch.dict(environment._in_file, clear=True):
+            environment.read_dotenv(file)
+            return [(message.msg, message.hint) for message in check_names()]
+
+    def test_a_typing_error_is_told_with_the_name_that_was_meant(self):
+        for name, meant in (
+            ("SIP_PROT", "SIP_PORT"), ("sip_port", "SIP_PORT"), ("SIP-DOMAIN", "SIP_DOMAIN"),
+            ("LCOAL_NETS", "LOCAL_NETS"), ("TIMEZONE", "TIME_ZONE"), ("DATABASE", "DATABASE_URL"),
+        ):
+            with self.subTest(name=name):
+                self.assertEqual(self.said(f"SIP_HOST=0.0.0.0\n{name}=hidden\n"), [
+                    (f"{name} in .env is no setting of the PBX: the line has no effect.", f"Do you mean {meant}?"),
+                ])
+
+    def test_a_name_that_resembles_none_is_told_once(self):
+        ((_what, hint),) = self.said("QWERTYUIOP=1\nQWERTYUIOP=2\n")
+        self.assertIn(".env.example", hint)
+
+    def test_names_of_others_are_not_accused(self):
+        self.assertEqual([], self.said(
+            "#SIP_PROT=5060\n# SIP_PROT=1\n\nTZ=Asia/Tashkent\nexport SIP_PORT=5060\nPGSSLMODE=require\n"
+            "GUNICORN_CMD_ARGS=--workers=4\nPBX_PYTHON=python3.12\nPBX_NO_VENV=1\nPOSTGRES_PASSWORD=x\nHTTPS_PROXY=\n"
+        ))
+
+    def test_every_name_of_the_example_is_read(self):
+        names = re.findall(r"^#?([A-Z_0-9]+)=", (BASE_DIR / ".env.example").read_text("utf-8"), re.MULTILINE)
+        self.assertEqual([], self.said("".join(f"{name}=\n" for name in names)))
 
 
 class ExampleTests(unittest.TestCase):
