@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -22,21 +22,25 @@ from pbx.calls.words import media_facts
 from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
 from pbx.diagnosis.charts import Chart, charts
 from pbx.diagnosis.explain import verdicts_of
+from pbx.diagnosis.front_item import Item, list_button
+from pbx.diagnosis.front_strangers import of_blocks, of_guesser, of_strangers
 from pbx.diagnosis.gather import gather_number
+from pbx.diagnosis.guessers import DAY, MOST_TOLD, Guessers, guessers
 from pbx.diagnosis.models import Attempt, Block
 from pbx.diagnosis.networks import is_private
 from pbx.diagnosis.repairs import Button, button_for
 from pbx.diagnosis.server import server_verdicts
 from pbx.diagnosis.verdict import Confidence, Severity, Verdict
 
-DAY = timedelta(hours=24)
 LATELY = timedelta(hours=3)
 """Calls with trouble of their sound are told for so long."""
 
 SUSPECT_ENDS = ("codec_mismatch", "ack_lost")
 """Ends of calls that are faults of their sound or of their way, besides those that the counters of sound tell."""
 
-MOST_EXTENSIONS = 20
+MOST_EXTENSIONS = 8
+"""Explained, which costs a dozen queries each; the others are counted."""
+
 MOST_UNKNOWN = 3
 MOST_CALLS = 3
 MOST_ROWS = 200
@@ -46,20 +50,9 @@ _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2, Severity.OK:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    code: str
-    severity: Severity
-    text: str
-    subject: str = ""  # whom it is about: a number and a name
-    url: str = ""  # the page of the subject
-    do: str = ""  # what to do
-    button: Button | None = None
-    likely: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Front:
     items: tuple[Item, ...]  # worst first
+    notices: tuple[Item, ...]  # look like trouble and are none
     calm: tuple[Item, ...]  # worth knowing, nothing to do
     charts: tuple[Chart, ...]
 
@@ -74,10 +67,12 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
         return None
     now = now or timezone.now()
     server = server_verdicts(quick=True)
-    unknown = list(_of_unknown_numbers(user, now, server))
+    strangers = guessers(now)
+    unknown = list(_of_unknown_numbers(user, now, server, strangers))
+    candidates = list(dict.fromkeys(_candidates(now, strangers)))
     items = [
         *(_of_server(verdict) for verdict in server),
-        *_of_extensions(user, now, server),
+        *_of_extensions(candidates[:MOST_EXTENSIONS], user, now, server, strangers),
         *unknown,
         *_of_passwords(),
         *_of_calls(user, now),
@@ -85,8 +80,10 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
     pressing = [item for item in items if item.severity in (Severity.ERROR, Severity.WARNING)]
     calm = [item for item in items if item.severity is Severity.INFO]
     return Front(
-        tuple(sorted(pressing, key=lambda item: _ORDER[item.severity])),
-        (*calm, *_of_strangers(user, now, [item.subject for item in unknown]), *_of_blocks(user, now)),
+        (*sorted(pressing, key=lambda item: _ORDER[item.severity]), *_of_more(len(candidates), user)),
+        tuple(of_guesser(one, user, now) for one in strangers.found[:MOST_TOLD]),
+        (*calm, *of_strangers(user, now, [item.subject for item in unknown], strangers),
+         *of_blocks(user, now, strangers)),
         tuple(charts(now)),
     )
 
@@ -104,16 +101,27 @@ def _of_server(verdict: Verdict) -> Item:
 
 # extensions
 
-def _of_extensions(user: User, now: datetime, server: Sequence[Verdict]) -> Iterable[Item]:
-    chosen = list(dict.fromkeys(_candidates(now)))[:MOST_EXTENSIONS]
+def _of_extensions(
+    chosen: Sequence[int], user: User, now: datetime, server: Sequence[Verdict], strangers: Guessers
+) -> Iterable[Item]:
     rows = Extension.objects.defer("password").in_bulk(chosen)
     for pk in chosen:
         extension = rows.get(pk)
         if extension is None:
             continue
-        verdict = _worst(extension.number, now, server)
+        verdict = _worst(extension.number, now, server, strangers, extension)
         if verdict is not None:
             yield _of_verdict(verdict, extension, user)
+
+
+def _of_more(found: int, user: User) -> Iterable[Item]:
+    more = found - MOST_EXTENSIONS
+    if more > 0:
+        page = reverse("admin:diagnosis_attempt_changelist")
+        yield Item("more", Severity.WARNING, ngettext(
+            "Something failed in the last 24 hours with %(count)d more extension.",
+            "Something failed in the last 24 hours with %(count)d more extensions.", more,
+        ) % {"count": more}, button=list_button(user, f"{page}?whose=known"))
 
 
 def _of_verdict(verdict: Verdict, extension: Extension, user: User) -> Item:
@@ -125,24 +133,24 @@ def _of_verdict(verdict: Verdict, extension: Extension, user: User) -> Item:
     )
 
 
-def _worst(number: str, now: datetime, server: Sequence[Verdict]) -> Verdict | None:
-    """The first that asks for something, in the order of what to fix first, but for what is said of the server. Calls
-    have items of their own."""
+def _worst(
+    number: str, now: datetime, server: Sequence[Verdict], strangers: Guessers, extension: Extension | None = None
+) -> Verdict | None:
+    """The first that asks for something, in the order of what to fix first, but for what is said of the server or of
+    a guesser. Calls have items of their own."""
     told = {verdict.code for verdict in server}
+    evidence = strangers.without(gather_number(number, now), extension.pk if extension else None)
     return next((
-        verdict for verdict in verdicts_of(gather_number(number, now), server)
+        verdict for verdict in verdicts_of(evidence, server)
         if verdict.severity in (Severity.ERROR, Severity.WARNING) and verdict.code not in told
     ), None)
 
 
-def _candidates(now: datetime) -> Iterable[int]:
+def _candidates(now: datetime, strangers: Guessers) -> Iterable[int]:
     """Extensions about which something speaks of trouble, the likeliest first; the same one may come twice."""
     since = now - DAY
     living = Binding.objects.online(now)
-    yield from (
-        Attempt.objects.filter(extension__isnull=False, extension__hidden=False, last_at__gt=since)
-        .order_by("-last_at").values_list("extension_id", flat=True)[:MOST_ROWS]
-    )
+    yield from _failing(now, strangers)
     yield from (
         living.filter(unreachable_since__isnull=False, extension__hidden=False)
         .order_by("-unreachable_since").values_list("extension_id", flat=True)[:MOST_ROWS]
@@ -156,6 +164,25 @@ def _candidates(now: datetime) -> Iterable[int]:
         .exclude(Exists(living.filter(extension=OuterRef("extension"))))
         .order_by("-expires_at").values_list("extension_id", flat=True)[:MOST_ROWS]
     )
+
+
+def _failing(now: datetime, strangers: Guessers) -> Iterable[int]:
+    """Those whose phones failed, the newest first, but for phones that have registered since."""
+    rows = list(
+        Attempt.objects.filter(extension__isnull=False, extension__hidden=False, last_at__gt=now - DAY)
+        .order_by("-last_at").values_list("extension_id", "source", "user_agent", "cause", "proven", "last_at")
+        [:MOST_ROWS]
+    )
+    later: dict[tuple[int, str, str], datetime] = {}
+    devices = Binding.objects.filter(extension__in={row[0] for row in rows}, refreshed_at__gt=now - DAY)
+    for pk, source, user_agent, refreshed_at in devices.order_by("refreshed_at").values_list(
+        "extension_id", "remote_host", "user_agent", "refreshed_at"
+    ):
+        later[pk, source, user_agent] = refreshed_at
+    for pk, source, user_agent, cause, proven, last_at in rows:
+        mended = later.get((pk, source, user_agent))
+        if (mended is None or mended <= last_at) and not strangers.made(cause, proven, source, pk):
+            yield pk
 
 
 def _of_passwords() -> Iterable[Item]:
@@ -178,17 +205,22 @@ def _of_passwords() -> Iterable[Item]:
 
 # numbers that are no extensions
 
-def _of_unknown_numbers(user: User, now: datetime, server: Sequence[Verdict]) -> Iterable[Item]:
+def _of_unknown_numbers(
+    user: User, now: datetime, server: Sequence[Verdict], strangers: Guessers
+) -> Iterable[Item]:
     """Those that are surely a phone of ours with a slip of the finger: from where our phones are, or inside."""
-    rows = list(
-        Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY, cause="unknown_extension")
-        .exclude(number="").order_by("-last_at").values_list("number", "source")[:MOST_ROWS]
-    )
+    rows = [
+        (number, source)
+        for number, source in Attempt.objects.filter(
+            extension__isnull=True, last_at__gt=now - DAY, cause="unknown_extension"
+        ).exclude(number="").order_by("-last_at").values_list("number", "source")[:MOST_ROWS]
+        if not strangers.made("unknown_extension", False, source, None)
+    ]
     sources = {source for _number, source in rows}
     ours = set(Binding.objects.online(now).filter(remote_host__in=sources).values_list("remote_host", flat=True))
     numbers = dict.fromkeys(number for number, source in rows if source in ours or is_private(source))
     for number in list(numbers)[:MOST_UNKNOWN]:
-        verdict = _worst(number, now, server)
+        verdict = _worst(number, now, server, strangers)
         if verdict is not None:
             page = reverse("admin:diagnosis_number", args=[number])
             yield Item(
@@ -196,33 +228,6 @@ def _of_unknown_numbers(user: User, now: datetime, server: Sequence[Verdict]) ->
                 button_for(verdict, number, None, user) or Button(_("See why"), page),
                 verdict.confidence is Confidence.LIKELY,
             )
-
-
-def _of_strangers(user: User, now: datetime, told: list[str]) -> Iterable[Item]:
-    tried = Attempt.objects.filter(extension__isnull=True, last_at__gt=now - DAY)
-    found = tried.exclude(number__in=["", *told]).aggregate(
-        numbers=Count("number", distinct=True), addresses=Count("source", distinct=True)
-    )
-    if found["numbers"]:
-        yield Item("unknown_extension", Severity.INFO, _(
-            "Numbers that are no extensions were tried in the last 24 hours and refused (numbers: %(numbers)d, "
-            "addresses: %(addresses)d). Strangers try this on every server; nothing has to be done."
-        ) % found, button=_list_button(user, f"{reverse('admin:diagnosis_attempt_changelist')}?whose=unknown"))
-
-
-def _of_blocks(user: User, now: datetime) -> Iterable[Item]:
-    count = Block.objects.filter(until__gt=now).count()
-    if count:
-        yield Item("blocked", Severity.INFO, ngettext(
-            "%(count)d address is blocked now.", "%(count)d addresses are blocked now.", count
-        ) % {"count": count}, button=(
-            Button(_("Show"), reverse("admin:diagnosis_block_changelist"))
-            if user.has_perm("diagnosis.view_block") else None
-        ))
-
-
-def _list_button(user: User, url: str) -> Button | None:
-    return Button(_("Show"), url) if user.has_perm("diagnosis.view_attempt") else None
 
 
 # calls

@@ -9,11 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from extensions.models import Extension
 from pbx.diagnosis.attention import MOST_EXTENSIONS
 from pbx.diagnosis.charts import DAY_STEPS, HOUR_STEPS, calls_now, failed_attempts, phones_online
+from pbx.diagnosis.models import Attempt, Block
 from pbx.diagnosis.verdict import Severity, Verdict
 from tests.admin_ui.cases import LIST, make_administrator
 from tests.admin_ui.evidence_rows import (
+    PHONE,
+    SOURCE,
     make_attempt,
     make_block,
     make_old_extension,
@@ -75,13 +79,78 @@ class AttentionTests(DiagnosisCase):
 
     def test_a_slip_of_the_finger_inside_is_said_and_strangers_are_one_calm_sentence(self):
         make_attempt("10001", "unknown_extension", source="192.168.1.77")
-        for number in range(7001, 7021):
-            make_attempt(str(number), "unknown_extension", source="198.51.100.5", phone="friendly-scanner")
+        for place, number in enumerate(range(7001, 7021)):
+            source = f"198.51.100.{place // 4}"
+            make_attempt(str(number), "unknown_extension", source=source, phone="friendly-scanner")
         response = self.client.get(FRONT)
         self.assertEqual(self.items(), [("unknown_extension", "10001")])
         self.assertContains(response, f'href="{page_of_number("10001")}"')
-        self.assertContains(response, "numbers: 20, addresses: 1")
+        self.assertContains(response, "numbers: 20, addresses: 5")
         self.assertNotContains(response, "7001")
+
+    def scan(self, source: str) -> None:
+        """Of two extensions and seven numbers that are none."""
+        for number in ("1001", "1002"):
+            make_attempt(number, "wrong_password", make_old_extension(number), source=source, phone="sipsak 0.9.8")
+        for number in range(2001, 2008):
+            make_attempt(str(number), "unknown_extension", source=source, phone="sipsak 0.9.8")
+
+    def test_an_address_that_guesses_at_many_numbers_is_one_calm_card(self):
+        for source in ("192.168.1.200", "198.51.100.9"):
+            with self.subTest(source):
+                Attempt.objects.all().delete()
+                Block.objects.all().delete()
+                Extension.objects.all().delete()
+                self.scan(source)
+                make_block("", source, reason=Block.Reason.GUESSING, numbers=["2007"])
+                response = self.client.get(PIECE)
+                self.assertEqual(self.items(), [])
+                self.assertContains(response, "All is well")
+                self.assertContains(response, f"{source} guessed at 9 numbers: … ")
+                self.assertContains(response, "It is blocked until ")
+                self.assertContains(response, 'data-verdict="guessing"', 1)
+                self.assertNotContains(response, "Add extension")
+                self.assertNotContains(response, "address is blocked now")
+                self.assertNotContains(response, "Strangers try this")
+
+    def test_it_needs_no_block(self):
+        self.scan("192.168.1.200")
+        self.assertContains(self.client.get(PIECE), "It was refused; nothing has to be done.")
+        self.assertEqual(self.items(), [])
+
+    def test_a_phone_that_was_good_at_the_address_of_a_guesser_is_said(self):
+        source = "203.0.113.9"
+        self.scan(source)
+        make_binding(Extension.objects.get(number="1001"), seconds_left=-600, remote_host=source,
+                     refreshed_at=timezone.now() - timedelta(hours=1))
+        make_attempt("1002", "wrong_password", Extension.objects.get(number="1002"), source="192.168.1.33")
+        self.assertEqual(
+            sorted(self.items()), [("wrong_password", "1001"), ("wrong_password", "1002")]
+        )
+
+    def test_an_office_whose_answers_get_lost_guesses_at_nothing(self):
+        for number in range(1001, 1008):
+            make_attempt(str(number), "challenge_unanswered", make_old_extension(str(number)), source="198.51.100.9")
+        self.assertEqual(len(self.items()), 7)
+
+    def test_phones_that_have_registered_since_take_no_place_from_others(self):
+        make_attempt("1999", "wrong_password", make_old_extension("1999"), minutes_ago=30)
+        for number in range(1001, 1001 + MOST_EXTENSIONS):
+            extension = make_old_extension(str(number))
+            make_attempt(str(number), "too_many_devices", extension)
+            make_binding(extension, user_agent=PHONE, remote_host=SOURCE)
+        self.assertEqual(self.items(), [("wrong_password", "1999")])
+
+    def test_the_worst_are_explained_and_the_others_are_counted(self):
+        for number in range(1001, 1004 + MOST_EXTENSIONS):
+            make_attempt(str(number), "disabled", make_old_extension(str(number), enabled=False),
+                         minutes_ago=2000 - number)
+        response = self.client.get(PIECE)
+        items = response.context["front"].items
+        self.assertEqual(len(items), MOST_EXTENSIONS + 1)
+        self.assertEqual(items[0].subject, str(1003 + MOST_EXTENSIONS))
+        self.assertIn("with 3 more extensions.", items[-1].text)
+        self.assertContains(response, 'href="/admin/diagnosis/attempt/?whose=known"')
 
     def test_blocked_addresses_are_counted(self):
         make_block("", "198.51.100.9")
