@@ -120,6 +120,13 @@ class UnknownExtensionTests(unittest.TestCase):
         (verdict,) = number_verdicts(unknown(row, number="admin"))
         self.assertIn("37 numbers", verdict.why)
         self.assertIn("nothing has to be done", verdict.do)
+        near = attempt("unknown_extension", source=ELSEWHERE, numbers_from_source=9)
+        (verdict,) = number_verdicts(unknown(near, similar=("1001",)))
+        self.assertNotIn("Add extension", verdict.do)
+        self.assertIs(verdict.repair, Repair.NONE)
+        slip = attempt("unknown_extension")
+        (verdict,) = number_verdicts(unknown(slip, near, similar=("1001",)))
+        self.assertIs(verdict.repair, Repair.ADD_EXTENSION)
 
     def test_capital_letters_in_the_phone(self):
         row = attempt("unknown_extension", number="FRONT-desk")

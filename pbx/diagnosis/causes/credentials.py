@@ -59,27 +59,37 @@ def _no_such_number(evidence: NumberEvidence, rows: list[AttemptFacts]) -> Verdi
             + try_again(),
             attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD if rows else Stage.PHONE,
         )
-    guessed = max((row.numbers_from_source for row in rows if not row.source_known), default=0)
+    if rows and all(row.numbers_from_source >= GUESSED_NUMBERS and not row.source_known for row in rows):
+        return _guessed_number(evidence, rows)
     if evidence.similar:
         why = _("It is probably a typing error. A number that looks like it: %(similar)s.") % names
         do = _("Write the right number into the phone as its user name. If %(number)s is right, press “Add extension” "
                "and make it.") % names
-    elif guessed >= GUESSED_NUMBERS:
-        why = ngettext(
-            "The same address has tried %(count)d number: that is how a stranger guesses, not how a phone behaves.",
-            "The same address has tried %(count)d numbers: that is how a stranger guesses, not how a phone behaves.",
-            guessed,
-        ) % {"count": guessed}
-        do = _("If no phone of yours should have this number, nothing has to be done: the PBX slows guessers down and "
-               "blocks them.")
     else:
         why = _("Either the user name in the phone is wrong, or the extension was never made, was renamed or was "
                 "deleted.")
         do = _("Look at the user name in the phone. If %(number)s is right, press “Add extension” and make it.") % names
     return Verdict(
-        "unknown_extension", Severity.ERROR, what, why, do + (" " + try_again() if rows and guessed < 5 else ""),
+        "unknown_extension", Severity.ERROR, what, why, do + (" " + try_again() if rows else ""),
         attempt_lines(rows, evidence.now), repair=Repair.ADD_EXTENSION,
         stopped_at=Stage.PASSWORD if rows else Stage.PHONE,
+    )
+
+
+def _guessed_number(evidence: NumberEvidence, rows: list[AttemptFacts]) -> Verdict:
+    guessed = max(row.numbers_from_source for row in rows)
+    return Verdict(
+        "unknown_extension", Severity.INFO,
+        _("Somebody guessed at the number %(number)s; there is no extension with this number.") % {
+            "number": shown(evidence.number)},
+        ngettext(
+            "The same address has tried %(count)d number: that is how a stranger guesses, not how a phone behaves.",
+            "The same address has tried %(count)d numbers: that is how a stranger guesses, not how a phone behaves.",
+            guessed,
+        ) % {"count": guessed},
+        _("If no phone of yours should have this number, nothing has to be done: the PBX slows guessers down and "
+          "blocks them."),
+        attempt_lines(rows, evidence.now), stopped_at=Stage.PASSWORD,
     )
 
 
