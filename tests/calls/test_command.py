@@ -32,8 +32,15 @@ def beats() -> None:
 
 class ListTests(TestCase):
     def test_nobody(self):
+        beats()
         self.assertEqual(run(), ("Nobody is on the phone.\n", ""))
+        self.assertEqual(run("--language", "ru"), ("Сейчас никто не разговаривает.\n", ""))
         self.assertEqual(json.loads(run("--json")[0]), [])
+
+    def test_no_sip_server_is_another_thing_than_no_call(self):
+        out, _err = run()
+        self.assertIn("No SIP server is running", out)
+        self.assertNotIn("Nobody is on the phone", out)
 
     def test_living_calls_newest_first(self):
         beats()

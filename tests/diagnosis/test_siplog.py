@@ -22,6 +22,7 @@ from pbx.diagnosis.watching import Watching
 from sipcore.evidence.facts import WireMessage
 from tests.calls.rows import ended, write
 from tests.calls_flow.real import RealCase
+from tests.extensions.rows import make_extension
 from tests.support.caller import Fault
 from tests.support.cases import PASSWORD
 from tests.support.pbx import ROOT, clean_environment
@@ -156,6 +157,9 @@ def failure(*messages: dict, number: str = "1001") -> None:
 
 class TerminalTests(TestCase):
     def test_nothing_kept(self):
+        with self.assertRaisesMessage(CommandError, "There is no extension 4242"):
+            run("4242")
+        make_extension("1001")
         self.assertIn("No message is kept.", run("1001")[0])
         write(ended("pbx1-1.1"))
         self.assertIn("No message of this call is kept", run("--call", "pbx1-1.1")[0])

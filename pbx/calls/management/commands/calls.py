@@ -14,9 +14,11 @@ from django.utils.translation import ngettext
 
 from extensions.management.database_command import DatabaseCommand
 from pbx.calls.durations import clock
-from pbx.calls.live import LiveCall, active_calls, silent_nodes
+from pbx.calls.live import SILENT_AFTER, LiveCall, active_calls, silent_nodes
 from pbx.calls.models import CallRecord, ask_to_hang_up
 from pbx.calls.words import short_reason
+from pbx.management.language_option import InLanguage
+from pbx.system.models import SipProcess
 from sipcore.protocol.headers import clean_text
 
 PATIENCE = 5.0
@@ -26,7 +28,7 @@ LOOK_EVERY = 0.2
 MOST_LISTED = 1000
 
 
-class Command(DatabaseCommand):
+class Command(InLanguage, DatabaseCommand):
     @property
     def help(self) -> str:  # a property, because a lazy text is none to argparse
         return _("Lists the calls that are going on. --hangup ends one of them.")
@@ -49,7 +51,12 @@ class Command(DatabaseCommand):
             self.stdout.write(json.dumps([as_plain_data(live, now) for live in active.calls], indent=2))
             return
         if not active.calls:
-            self.stdout.write(_("Nobody is on the phone."))
+            if SipProcess.objects.filter(beat_at__gte=now - SILENT_AFTER).exists():
+                self.stdout.write(_("Nobody is on the phone."))
+            else:
+                self.stdout.write(
+                    _("No SIP server is running, so nobody can be on the phone. Start it: python3 manage.py start")
+                )
             return
         heads = [_("ID"), _("FROM"), _("TO"), _("STATE"), _("DURATION"), _("PHONE")]
         rows = [_cells(live, now) for live in active.calls]

@@ -18,6 +18,7 @@ from pbx.calls.live import silent_nodes
 from pbx.diagnosis.block_words import tries_since, why_blocked
 from pbx.diagnosis.blocks import add, facts, lift, living
 from pbx.diagnosis.models import Block
+from pbx.management.language_option import InLanguage
 from pbx.system.models import SipProcess
 from sipcore.guard.blocks import NUMBER_LIMIT, source_key
 from sipcore.protocol.headers import clean_text
@@ -26,7 +27,7 @@ LONGEST_HOURS = 24 * 365
 MOST_LISTED = 1000
 
 
-class Command(DatabaseCommand):
+class Command(InLanguage, DatabaseCommand):
     @property
     def help(self) -> str:  # a property, because a lazy text is none to argparse
         return _("Lists the addresses that the SIP server does not answer. --lift takes a block away, --add makes one.")

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable
 from textwrap import indent
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -15,12 +14,13 @@ from django.utils.translation import ngettext
 
 from pbx.diagnosis.doctor import CHANGEABLE, Check, examine, examine_change
 from pbx.diagnosis.terminal import one_line, verdicts_as_text
+from pbx.management.language_option import InLanguage
 
 MOST = 100
 """The exit code is the number of problems, at most this."""
 
 
-class Command(BaseCommand):
+class Command(InLanguage):
     requires_system_checks: list[str] = []  # it tells of them itself
 
     @property
@@ -30,23 +30,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--json", action="store_true", help=_("for programs: one JSON object"))
-        parser.add_argument("--language", choices=[code for code, _name in settings.LANGUAGES],
-                            help=_("the language of the texts"))
         parser.add_argument("--if", action="append", default=[], dest="changes", metavar="NAME=VALUE",
                             help=_("what would happen to the phones with this setting: SIP_REALM, SIP_DOMAIN or "
                                    "SIP_ALIASES; nothing is changed"))
 
-    def handle(self, *args, changes: list[str], language: str | None, **options):
-        language = language or settings.LANGUAGE_CODE
-        with translation.override(language):
-            values = dict(self._change(text) for text in changes)
-            checks: Iterable[Check] = examine_change(values) if values else examine()
-            try:
-                problems = self._as_json(checks, language) if options["json"] else self._as_text(checks, bool(values))
-            except Error as error:
-                raise CommandError(
-                    _("The database does not answer (%(kind)s).") % {"kind": type(error).__name__}
-                ) from None
+    def handle(self, *args, changes: list[str], **options):
+        values = dict(self._change(text) for text in changes)
+        checks: Iterable[Check] = examine_change(values) if values else examine()
+        try:
+            problems = self._as_json(checks) if options["json"] else self._as_text(checks, bool(values))
+        except Error as error:
+            raise CommandError(_("The database does not answer (%(kind)s).") % {"kind": type(error).__name__}) from None
         if problems:
             raise SystemExit(min(problems, MOST))
 
@@ -59,11 +53,11 @@ class Command(BaseCommand):
             )
         return name, value.strip()
 
-    def _as_json(self, checks: Iterable[Check], language: str) -> int:
+    def _as_json(self, checks: Iterable[Check]) -> int:
         found = list(checks)
         verdicts = [verdict.as_json() for check in found for verdict in check.verdicts]
         self.stdout.write(json.dumps({
-            "language": language,
+            "language": (translation.get_language() or "en").partition("-")[0],
             "checks": [
                 {"name": check.name, "ok": check.ok, "tested": check.tested,
                  "verdicts": [verdict.as_json() for verdict in check.verdicts], "notes": list(check.notes)}

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from django.conf import settings
 from django.core.management.base import CommandError
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from extensions.management.database_command import DatabaseCommand
+from extensions.models import Extension
 from pbx.calls.models import CallRecord
 from pbx.diagnosis.calls import find_call
 from pbx.diagnosis.ladder import Ladder, ladder_of, ladder_of_call, ladders_of_number, messages_of_call
@@ -25,6 +25,7 @@ from pbx.diagnosis.sip_text import messages_from_json, read
 from pbx.diagnosis.terminal import one_line
 from pbx.diagnosis.terminal_ladder import Drawing, Line, nothing_kept, repeated_in_words
 from pbx.diagnosis.watching import Watching
+from pbx.management.language_option import InLanguage
 from pbx.system.models import SipProcess
 from sipcore.evidence.facts import WireMessage
 
@@ -39,7 +40,7 @@ MOST_AT_ONCE, MOST_OF_ONE, MOST_CONVERSATIONS = 500, 400, 100
 LONGEST = 64
 
 
-class Command(DatabaseCommand):
+class Command(InLanguage, DatabaseCommand):
     @property
     def help(self) -> str:  # a property, because a lazy text is none to argparse
         return _("Shows what a phone, or both sides of a call, and the PBX said to each other, each message in plain "
@@ -52,21 +53,16 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--messages", action="store_true", help=_("show the messages themselves too, without secrets")
         )
-        parser.add_argument(
-            "--language", choices=[code for code, _name in settings.LANGUAGES], default=settings.LANGUAGE_CODE,
-            help=_("language of the answer: uz, ru or en"),
-        )
 
-    def handle(self, *, number: str | None, call: str | None, follow: bool, messages: bool, language: str, **options):
-        with translation.override(language):
-            if (number is None) == (call is None):
-                raise CommandError(_("Give a number, for example `manage.py siplog 1001`, or a call with --call ID."))
-            width = shutil.get_terminal_size((100, 24)).columns
-            self._drawing = Drawing(width, getattr(self.stdout, "encoding", None) or "utf-8", messages)
-            if call is not None:
-                self._call(call, follow)
-            else:
-                self._number(_number(number or ""), follow)
+    def handle(self, *, number: str | None, call: str | None, follow: bool, messages: bool, **options):
+        if (number is None) == (call is None):
+            raise CommandError(_("Give a number, for example `manage.py siplog 1001`, or a call with --call ID."))
+        width = shutil.get_terminal_size((100, 24)).columns
+        self._drawing = Drawing(width, getattr(self.stdout, "encoding", None) or "utf-8", messages)
+        if call is not None:
+            self._call(call, follow)
+        else:
+            self._number(_number(number or ""), follow)
 
     # what is kept
 
@@ -78,6 +74,11 @@ class Command(DatabaseCommand):
         if follow:
             self._follow_number(number)
         elif not ladders:
+            if not Extension.objects.by_number(number).exists():
+                raise CommandError(
+                    _("There is no extension %(number)s, and of no phone with this number a message is kept.")
+                    % {"number": one_line(number)}
+                )
             self.stdout.write(nothing_kept())
 
     def _call(self, id: str, follow: bool) -> None:

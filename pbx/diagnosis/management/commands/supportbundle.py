@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from pbx.diagnosis.bundle import make_bundle
+from pbx.management.language_option import InLanguage
 from pbx.startup.preparation import write_private_bytes
 
 
-class Command(BaseCommand):
+class Command(InLanguage):
     requires_system_checks: list[str] = []  # a wrong setting is no reason to get no help
 
     @property

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -18,9 +17,10 @@ from pbx.diagnosis.gather import LONGEST_NUMBER
 from pbx.diagnosis.server import server_verdicts
 from pbx.diagnosis.terminal import one_line, verdicts_as_text
 from pbx.diagnosis.verdict import Severity, Verdict
+from pbx.management.language_option import InLanguage
 
 
-class Command(BaseCommand):
+class Command(InLanguage):
     requires_system_checks = ()  # a wrong setting may be the very thing that is asked about
 
     @property
@@ -32,17 +32,11 @@ class Command(BaseCommand):
         parser.add_argument("number", nargs="?", help=_("the number with which the phone signs in, for example 1001"))
         parser.add_argument("--call", metavar="ID", help=_("the call with this unique ID, instead of a number"))
         parser.add_argument("--json", action="store_true", help=_("for programs: one JSON document"))
-        parser.add_argument(
-            "--language", choices=[code for code, _name in settings.LANGUAGES], default=settings.LANGUAGE_CODE,
-            help=_("language of the answer: uz, ru or en"),
-        )
 
-    def handle(self, *, number, call, language, **options):
-        # Django runs commands in the language of the settings, and gives a name for it that may be longer.
-        with translation.override(language):
-            if (number is None) == (call is None):
-                raise CommandError(_("Give a number, for example `manage.py why 1001`, or a call with --call ID."))
-            good = self._call(call, options["json"]) if call else self._number(number, options["json"])
+    def handle(self, *, number, call, **options):
+        if (number is None) == (call is None):
+            raise CommandError(_("Give a number, for example `manage.py why 1001`, or a call with --call ID."))
+        good = self._call(call, options["json"]) if call else self._number(number, options["json"])
         if not good:
             raise SystemExit(1)
 
