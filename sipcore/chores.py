@@ -143,9 +143,9 @@ class Chores:
     def _take_up_some(self) -> None:
         """Deal the first pings evenly over one interval."""
         now, wall = self._clock.now(), self._clock.wall()
-        interval, total = self._core.settings.keepalive_interval, len(self._loading)
+        total = len(self._loading)
         for index in range(self._loaded, min(self._loaded + LOAD_SLICE, total)):
-            self._core.watch(self._loading[index], now, wall, now + interval * index / total)
+            self._core.watch(self._loading[index], now, wall, index / total)
         self._loaded += LOAD_SLICE
         if self._loaded < total:
             self._in_loop(self._take_up_some)

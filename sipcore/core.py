@@ -23,7 +23,7 @@ from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
 from sipcore.naming import place, summary
 from sipcore.ping import ping
-from sipcore.ports import Binding
+from sipcore.ports import Binding, BindingId
 from sipcore.protocol import events
 from sipcore.protocol.endpoint import MAGIC, Endpoint
 from sipcore.protocol.errors import SipError
@@ -54,6 +54,9 @@ CALL_METHODS = (
     "PUBLISH",
 )
 KNOWN_SOURCES = 100_000
+
+UNHURRIED = 3
+"""A phone that needs no way kept open is asked whether it is there at so many times the interval of the others."""
 
 PROVEN = frozenset((Cause.TOO_MANY_DEVICES, Cause.EXPIRES_TOO_SHORT, Cause.MALFORMED))
 """What the store refuses only after the password was right."""
@@ -98,7 +101,7 @@ class Core:
         self.endpoint = Endpoint(tag=self.authenticator.tag, branch_prefix=prefix)
         self._ping_branch = f"{MAGIC}{prefix}ping."
         self._outbox: list[tuple[bytes, Flow]] = []
-        self.keepalive = KeepAlive(settings.keepalive_interval)
+        self.keepalive = KeepAlive()
         self.connections = Connections()
         self.store: Store | None = None
         self.draining = False
@@ -314,26 +317,35 @@ class Core:
     def _follow(self, changed: Iterable[Binding], now: float) -> None:
         wall = self._clock.wall()
         for binding in changed:
-            self.watch(binding, now, wall, now + self.settings.keepalive_interval)
+            self.watch(binding, now, wall)
 
-    def watch(self, binding: Binding, now: float, wall: float, first: float) -> None:
-        """Keep the way to this phone open if it needs that, from ``first`` on (seconds, monotonic)."""
+    def watch(self, binding: Binding, now: float, wall: float, share: float = 1.0) -> None:
+        """Ask this phone regularly whether it is there, so often that its way stays open if it needs that; for the
+        first time after this ``share`` of the interval."""
         if binding.worker == self.settings.worker:
             self.connections.follow(binding.id, binding.connection, now + binding.expires_at - wall, now)
         self._remember(binding.remote_host)
         remote = (binding.remote_host, binding.remote_port)
-        needed = (
-            binding.expires_at > wall
-            and binding.transport == "UDP"
-            and not binding.path
-            # Linphone and others take over the address that their router gave them, and are behind it all the same.
-            and (behind_nat(parse_uri(binding.contact), remote) or not self.settings.is_local(binding.remote_host))
-        )
-        if not needed:
+        if binding.expires_at <= wall or binding.transport != "UDP" or binding.path:
             self.keepalive.forget(binding.id)
             return
-        ends = now + binding.expires_at - wall
-        self.keepalive.watch(binding.id, binding.contact, binding.flow, ends, now, first)
+        interval = self.settings.keepalive_interval
+        # Linphone and others take over the address that their router gave them, and are behind it all the same.
+        if self.settings.is_local(binding.remote_host) and not behind_nat(parse_uri(binding.contact), remote):
+            interval *= UNHURRIED
+        self.keepalive.watch(
+            binding.id,
+            binding.contact,
+            binding.flow,
+            interval,
+            now + binding.expires_at - wall,
+            now + interval * share,
+            dead=binding.unreachable_since is not None,
+        )
+
+    def unanswered(self, id: BindingId, since: float) -> None:
+        """What was sent to this phone at ``since`` (seconds, monotonic) got no answer at all."""
+        self.keepalive.unanswered(id, since, self._clock.now())
 
     def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
         """All that waits to be sent, in order; nothing is left afterwards."""

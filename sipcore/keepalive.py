@@ -1,6 +1,7 @@
-"""Which phones behind NAT are pinged, and when. Pure: time is an argument, nothing is sent from here.
+"""Which phones are pinged, and when. Pure: time is an argument, nothing is sent from here.
 
-A home router forgets an unused UDP mapping after 30 seconds or more; a request from the server every 20 keeps it.
+A home router forgets an unused UDP mapping after 30 seconds or more; a request from the server every 20 keeps it. A
+phone without a router in between is asked less often, only to know whether it is still there.
 Any answer counts, and so does anything else that comes from there. Pings are spread evenly: a phone is pinged a
 whole interval after it was last heard, and those loaded at a start are dealt over one interval."""
 
@@ -26,6 +27,7 @@ class Watched:
     id: BindingId
     contact: str
     flow: Flow
+    interval: float
     ends: float
     heard: float
     due: float
@@ -42,7 +44,7 @@ class Place:
 
     phones: dict[BindingId, Watched] = field(default_factory=dict)
     dead: dict[BindingId, Watched] = field(default_factory=dict)
-    heard: float = 0.0
+    heard: float = float("-inf")
 
 
 class Ping(NamedTuple):
@@ -53,8 +55,7 @@ class Ping(NamedTuple):
 class KeepAlive:
     """Times in seconds of one clock throughout."""
 
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
+    def __init__(self) -> None:
         self._by_id: dict[BindingId, Watched] = {}
         self._by_remote: dict[tuple[str, int], Place] = {}
         self._by_serial: dict[int, Watched] = {}
@@ -67,16 +68,28 @@ class KeepAlive:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def watch(self, id: BindingId, contact: str, flow: Flow, ends: float, now: float, first: float) -> None:
-        """Start or go on watching: ``ends`` is when the binding ends, ``first`` the time of its next ping."""
+    def watch(
+        self,
+        id: BindingId,
+        contact: str,
+        flow: Flow,
+        interval: float,
+        ends: float,
+        first: float,
+        dead: bool = False,
+    ) -> None:
+        """Start or go on watching: pinged after ``interval`` seconds of silence, ``ends`` is when the binding ends,
+        ``first`` the time of its next ping. ``dead``: it is on record as one that does not answer."""
         self.forget(id)
         self._serial += 1
-        watched = Watched(id, contact, flow, ends, now, first, serial=self._serial)
+        watched = Watched(id, contact, flow, interval, ends, first - interval, first, serial=self._serial)
         self._by_id[id] = watched
         place = self._by_remote.get(flow.remote)
         if place is None:
             place = self._by_remote[flow.remote] = Place()
         place.phones[id] = watched
+        if dead:
+            self._dead(watched)
         self._by_serial[watched.serial] = watched
         self._place(watched)
 
@@ -107,6 +120,22 @@ class KeepAlive:
         if watched is not None and watched.flow.remote[0] == host:
             self._alive(watched, now)
 
+    def unanswered(self, id: BindingId, since: float, now: float) -> None:
+        """A request to this phone, sent at ``since``, got no answer at all: that says as much as its third missed
+        ping, unless it was heard meanwhile. It is pinged at once: if only that request was lost, its answer undoes
+        this."""
+        watched = self._by_id.get(id)
+        if watched is None or watched.dead:
+            return
+        watched.heard = max(watched.heard, self._by_remote[watched.flow.remote].heard)
+        if watched.heard > since:
+            return
+        self._dead(watched)
+        self.died.append(id)
+        self._wheel.get(watched.slot, {}).pop(id, None)
+        watched.due = now
+        self._place(watched)
+
     def due(self, now: float) -> list[Ping]:
         """Those to ping now. One that has just missed its third is put into ``died``."""
         pings: list[Ping] = []
@@ -125,16 +154,15 @@ class KeepAlive:
                     self._alive(watched, place.heard)
                 if watched.ends <= now:
                     self.forget(watched.id)
-                elif watched.heard + self._interval > now + SLICE:
-                    watched.due = watched.heard + self._interval
+                elif watched.heard + watched.interval > now + SLICE and not watched.dead:
+                    watched.due = watched.heard + watched.interval
                     self._place(watched)
                 else:
                     if watched.misses >= MISSES and not watched.dead:
-                        watched.dead = True
-                        place.dead[watched.id] = watched
+                        self._dead(watched)
                         self.died.append(watched.id)
                     watched.misses += 1
-                    watched.due = now + self._interval
+                    watched.due = now + watched.interval
                     self._place(watched)
                     pings.append(Ping(watched, watched.serial))
         return pings
@@ -153,6 +181,10 @@ class KeepAlive:
             self._by_id[id] = watched  # to the end of the queue
             chosen.append(id)
         return chosen
+
+    def _dead(self, watched: Watched) -> None:
+        watched.dead = True
+        self._by_remote[watched.flow.remote].dead[watched.id] = watched
 
     def _alive(self, watched: Watched, now: float) -> None:
         watched.heard = now

@@ -14,9 +14,9 @@ ID = BindingId(1, "k")
 
 class KeepAliveTests(TestCase):
     def setUp(self):
-        self.keepalive = KeepAlive(INTERVAL)
+        self.keepalive = KeepAlive()
         self.flow = flow("203.0.113.9", 40001)
-        self.keepalive.watch(ID, "sip:1001@192.168.1.5", self.flow, ends=3600.0, now=0.0, first=INTERVAL)
+        self.keepalive.watch(ID, "sip:1001@192.168.1.5", self.flow, INTERVAL, ends=3600.0, first=INTERVAL)
 
     def pings(self, start, end, answer=False):
         """The times of the pings sent from ``start`` to ``end``, looking every 100 ms as the server does."""
@@ -46,6 +46,50 @@ class KeepAliveTests(TestCase):
         self.pings(INTERVAL * (MISSES + 1) - 1, INTERVAL * (MISSES + 4))
         self.assertEqual(self.keepalive.died, [ID])
 
+    def test_each_has_an_interval_of_its_own(self):
+        slow = BindingId(2, "k")
+        self.keepalive.watch(slow, "sip:2@x", flow("192.168.1.6", 5060), INTERVAL * 3, ends=3600.0, first=INTERVAL * 3)
+        self.keepalive.forget(ID)
+        self.assertEqual(len(self.pings(0, INTERVAL * 9 + 1)), 3)
+        self.assertEqual(self.keepalive.died, [])
+        self.pings(INTERVAL * 9 + 1, INTERVAL * 12 + 1)
+        self.assertEqual(self.keepalive.died, [slow])
+
+    def test_those_loaded_at_a_start_are_dealt_over_the_interval(self):
+        self.keepalive = KeepAlive()
+        for number in range(20):
+            self.keepalive.watch(
+                BindingId(number, "k"), "sip:x@y", flow(port=1000 + number), INTERVAL, 3600.0, number + 0.55
+            )
+        for second in range(20):
+            self.assertEqual(len(self.pings(second, second + 1)), 1)
+
+    def test_one_that_answered_nothing_to_a_request_is_unreachable_at_once(self):
+        self.keepalive.unanswered(ID, 5.0, 37.0)
+        self.assertEqual(self.keepalive.died, [ID])
+        self.assertEqual(len(self.pings(37, 38)), 1)  # asked at once: it may be that only that request was lost
+        self.assertEqual(self.keepalive.revived, [])
+        self.keepalive.heard(self.flow.remote, 38.0)
+        self.assertEqual(self.keepalive.revived, [ID])
+
+    def test_one_that_was_heard_since_that_request_is_not(self):
+        self.keepalive.heard(self.flow.remote, 10.0)
+        self.keepalive.unanswered(ID, 5.0, 37.0)
+        self.assertEqual(self.keepalive.died, [])
+
+    def test_one_that_was_heard_before_that_request_only_is(self):
+        self.keepalive.heard(self.flow.remote, 4.0)
+        self.keepalive.unanswered(ID, 5.0, 37.0)
+        self.pings(37, 39)
+        self.assertEqual((self.keepalive.died, self.keepalive.revived), ([ID], []))
+
+    def test_one_on_record_as_silent_is_revived_by_what_comes_from_it(self):
+        self.keepalive.watch(ID, "sip:1001@x", self.flow, INTERVAL, ends=3600.0, first=INTERVAL, dead=True)
+        self.pings(0, INTERVAL * 5)
+        self.assertEqual(self.keepalive.died, [])
+        self.keepalive.heard(self.flow.remote, INTERVAL * 5)
+        self.assertEqual(self.keepalive.revived, [ID])
+
     def test_any_packet_revives_it(self):
         self.pings(0, INTERVAL * 5)
         self.keepalive.heard(self.flow.remote, INTERVAL * 5)
@@ -60,10 +104,10 @@ class KeepAliveTests(TestCase):
         self.assertEqual(self.keepalive.died, [ID])
 
     def test_it_ends_with_the_binding_and_when_forgotten(self):
-        self.keepalive.watch(ID, "sip:x@y", self.flow, ends=30.0, now=0.0, first=INTERVAL)
+        self.keepalive.watch(ID, "sip:x@y", self.flow, INTERVAL, ends=30.0, first=INTERVAL)
         self.assertEqual(len(self.pings(0, 100)), 1)
         self.assertEqual(len(self.keepalive), 0)
-        self.keepalive.watch(ID, "sip:x@y", self.flow, ends=300.0, now=100.0, first=110.0)
+        self.keepalive.watch(ID, "sip:x@y", self.flow, INTERVAL, ends=300.0, first=110.0)
         self.keepalive.forget(ID)
         self.assertEqual(self.pings(100, 200), [])
 
@@ -73,20 +117,20 @@ class KeepAliveTests(TestCase):
 
     def test_two_phones_behind_one_address_are_both_heard_only_by_their_own_port(self):
         other = flow("203.0.113.9", 40002)
-        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", other, ends=3600.0, now=0.0, first=INTERVAL)
+        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", other, INTERVAL, ends=3600.0, first=INTERVAL)
         self.keepalive.heard(other.remote, 15.0)
         self.assertEqual(len(self.pings(0, 30)), 1)
 
     def test_an_office_behind_one_proxy_is_heard_without_a_look_at_each_phone(self):
         # One address for all of them: with a look at each, these datagrams would take minutes.
         for number in range(2, 5000):
-            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", self.flow, 3600.0, 0.0, INTERVAL)
+            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", self.flow, INTERVAL, 3600.0, INTERVAL)
         for step in range(20_000):
             self.keepalive.heard(self.flow.remote, 15.0 + step / 10_000)
         self.assertEqual(self.pings(0, 36), [])
 
     def test_those_behind_one_address_die_and_revive_together(self):
-        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", self.flow, 3600.0, 0.0, INTERVAL)
+        self.keepalive.watch(BindingId(2, "k"), "sip:2@x", self.flow, INTERVAL, 3600.0, INTERVAL)
         self.pings(0, INTERVAL * 5)
         self.assertEqual(set(self.keepalive.died), {ID, BindingId(2, "k")})
         self.keepalive.heard(self.flow.remote, INTERVAL * 5)
@@ -94,7 +138,7 @@ class KeepAliveTests(TestCase):
 
     def test_the_comparison_reaches_everybody_in_turn(self):
         for number in range(2, 11):
-            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", flow(port=number), 3600.0, 0.0, INTERVAL)
+            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", flow(port=number), INTERVAL, 3600.0, INTERVAL)
         seen = set()
         for _ in range(5):
             seen.update(self.keepalive.slice(0.2))
