@@ -35,6 +35,9 @@ TOLD = frozenset({"ack_lost", "session_expired", "media_timeout", "codec_mismatc
 
 MAX_REDIRECTS = 5
 
+PATIENCE = 5.0
+"""Seconds, and four sendings of an INVITE, after which a device from which nothing came is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -247,6 +250,7 @@ class Call:
             why = [ELSEWHERE] if self.callee is not None else []
             for task, attempt in tasks.items():
                 task.cancel()
+                self._give_up(attempt)
                 self.board.spawn(self._withdraw(attempt, why))
 
     def _attempt(self, party: Party, binding: Binding) -> Attempt:
@@ -288,9 +292,12 @@ class Call:
         if response.status >= 300:
             attempt.row.state = "failed"
             outgoing = attempt.outgoing
-            silent = outgoing is not None and not outgoing.answered and leg.flow.transport == "UDP"
-            if silent and outgoing is not None and len(outgoing.transaction.sent or b"") > SAFE_DATAGRAM:
-                attempt.row.reason = "fragmented"
+            if outgoing is not None and not outgoing.answered:
+                large = len(outgoing.transaction.sent or b"") > SAFE_DATAGRAM
+                if not outgoing.heard:
+                    self._silent(attempt, outgoing)
+                if large and leg.flow.transport == "UDP":
+                    attempt.row.reason = "fragmented"
             leg.end()
             if sdp:
                 await self.board.media.delete(self.id, caller.tag, leg.tag)
@@ -320,7 +327,7 @@ class Call:
         except SipError:
             return
         if attempt.row.ringing_at is None:
-            attempt.row.ringing_at = self.board.wall()
+            attempt.row.state, attempt.row.ringing_at = "ringing", self.board.wall()
             self.changed()
             self.on_ringing()
         if sdp and len(self._attempts) == 1 and self.caller.sdp_from:
@@ -403,6 +410,19 @@ class Call:
                 callee.ack(late)  # the call is over, and its 200 still wants this
             raise
 
+    def _give_up(self, attempt: Attempt) -> None:
+        """This device is called no more; that it confirms it, or does not, comes later."""
+        attempt.row.state, attempt.row.ended_at = "failed", self.board.wall()
+        outgoing = attempt.outgoing
+        if outgoing is not None and not outgoing.heard and self.board.now() - outgoing.sent_at >= PATIENCE:
+            self._silent(attempt, outgoing)
+
+    def _silent(self, attempt: Attempt, outgoing: Outgoing) -> None:
+        """Nothing at all came from this device: it is not there, as far as anybody can tell."""
+        attempt.row.silent, attempt.row.code, attempt.row.reason = True, None, ""
+        if attempt.leg.binding is not None and not outgoing.request.getall("Route"):
+            self.board.unanswered(attempt.leg.binding, outgoing.sent_at)
+
     async def _withdraw(self, attempt: Attempt, why: Iterable[tuple[str, str]]) -> None:
         """Take an INVITE back. A phone that answered in the same moment is hung up on."""
         outgoing, leg = attempt.outgoing, attempt.leg
@@ -416,9 +436,13 @@ class Call:
                     leg.bye(why)
                 except SipError:
                     leg.decline(outgoing, response)
-        attempt.row.state, attempt.row.ended_at = "failed", self.board.wall()
-        attempt.row.code = attempt.row.code or 487
-        attempt.row.reason = attempt.row.reason or ("Answered elsewhere" if why else "Cancelled")
+            if not outgoing.heard:
+                self._silent(attempt, outgoing)
+            elif outgoing.answered:
+                attempt.row.code = attempt.row.code or 487
+        if outgoing is None or outgoing.heard:
+            attempt.row.silent = False
+            attempt.row.reason = attempt.row.reason or ("Answered elsewhere" if why else "Cancelled")
         self.changed()
         leg.end()
         await self.board.media.delete(self.id, self.caller.tag, leg.tag)

@@ -36,7 +36,7 @@ CAUSES = (
 )
 """Stable and public codes."""
 
-LEG_STATES = ("ringing", "answered", "failed")
+LEG_STATES = ("calling", "ringing", "answered", "failed")
 HUNG_UP_BY = ("caller", "callee", "pbx", "administrator", "")
 
 
@@ -46,7 +46,7 @@ class LegRow:
 
     number: str
     device: str  # its contact or what the phone calls itself
-    state: str = "ringing"  # one of LEG_STATES
+    state: str = "calling"  # one of LEG_STATES
     code: int | None = None  # the final SIP answer, if any
     reason: str = ""
     ringing_at: float | None = None
@@ -54,6 +54,7 @@ class LegRow:
     ended_at: float | None = None
     remote: str = ""  # the address its packets come from, host:port
     user_agent: str = ""
+    silent: bool = False  # nothing at all came from it, not even a 100
 
 
 @dataclass(slots=True)

@@ -17,10 +17,13 @@ GIVE_UP_CANCELLED = 32.0
 
 class Outgoing:
     """One request of ours. ``final`` is done when its final response has come; a time-out is a 408 and a broken flow
-    a 503 of our own making (RFC 3261 section 8.1.3.1), with ``answered`` False."""
+    a 503 of our own making (RFC 3261 section 8.1.3.1), with ``answered`` False. ``sent_at`` in monotonic seconds."""
 
-    def __init__(self, requests: Requests, transaction: ClientTransaction) -> None:
+    def __init__(self, requests: Requests, transaction: ClientTransaction, sent_at: float) -> None:
         self._requests = requests
+        self.sent_at = sent_at
+        self.heard = False
+        """Whether anything came back, be it a 100."""
         self.transaction = transaction
         self.final: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self.answered = True
@@ -45,6 +48,7 @@ class Outgoing:
             asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, self._give_up)
 
     def take(self, response: Response) -> None:
+        self.heard = True
         if response.status < 200:
             if self._cancelled is not None and not self._cancel_sent:
                 self._cancel_sent = self._requests.cancel(self, self._cancelled)
@@ -74,7 +78,8 @@ class Requests:
         self._open: dict[ClientTransaction, Outgoing] = {}
 
     def send(self, request: Request, flow: Flow) -> Outgoing:
-        outgoing = Outgoing(self, self._endpoint.send_request(request, flow, self._now()))
+        now = self._now()
+        outgoing = Outgoing(self, self._endpoint.send_request(request, flow, now), now)
         self._open[outgoing.transaction] = outgoing
         self._pump()
         return outgoing

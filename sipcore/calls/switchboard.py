@@ -106,6 +106,7 @@ class Switchboard:
         slow_down: Callable[[Request, Flow], bool] = lambda request, flow: False,
         proven: Callable[[Request, Flow], None] = lambda request, flow: None,
         recorder: CallRecorder | None = None,
+        unanswered: Callable[[BindingId, float], None] = lambda binding, since: None,
     ) -> None:
         self.settings = settings
         self.domain = settings.domain
@@ -115,6 +116,7 @@ class Switchboard:
         self.traces = Traces(recorder or NoRecorder())
         self.call_of: dict[Leg, Call] = {}
         self.draining = False
+        self.unanswered = unanswered
         self.subscriptions: Subscriptions | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
         self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
@@ -139,6 +141,10 @@ class Switchboard:
 
     def wall(self) -> float:
         return self._clock.wall()
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.now()
 
     def contact_host(self, flow: Flow) -> str:
         return self.settings.advertise(flow)

@@ -245,6 +245,7 @@ class CallWorld:
             self.pump_soon,
             self.core.say_refused,  # type: ignore[arg-type]
             recorder=self.core.recorder,
+            unanswered=self.core.unanswered,
         )
         self.wires: dict[Address, LinkWire] = {}
         self._ports = count(20000)

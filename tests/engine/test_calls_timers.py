@@ -123,7 +123,70 @@ class LongTimersInMemory(InMemory):
         b.expect("INVITE")
         self.refused(call, 480, "Phone Does Not Answer", 40)
         row = self.ended(a, b, "no_answer", "NO ANSWER")
-        self.assertEqual("", row["legs"][0]["reason"].replace("Request Timeout", ""))
+        [leg] = row["legs"]
+        self.assertEqual(("failed", True, None, ""), (leg["state"], leg["silent"], leg["code"], leg["reason"]))
+
+    def died(self) -> list[str]:
+        """The numbers whose phone is said not to answer."""
+        owner = {account.id: account.number for account in self.world.directory.by_number.values()}
+        return [owner[id.account_id] for id in self.world.core.keepalive.died]
+
+    def test_a_phone_that_rang_out_without_a_word_is_not_there(self) -> None:
+        """Its time to ring is over before the INVITE gives up. It never rang, and sent no 487."""
+        a, b = self.phones()
+        b.wire.deaf = True
+        call = a.invite(b.number)
+        self.world.pass_time(1)
+        self.assertEqual(["calling"], [leg["state"] for leg in self.world.records(a.number)[0]["legs"]])
+        call.refused(480, 40)
+        row = self.ended(a, b, "no_answer", "NO ANSWER")
+        self.assertEqual([b.number], self.died())
+        self.world.pass_time(70)
+        [leg] = self.world.records(a.number)[0]["legs"]
+        self.assertEqual(("failed", True, None, None), (leg["state"], leg["silent"], leg["code"], leg["ringing_at"]))
+        self.assertLessEqual(leg["ended_at"], row["end"])
+
+    def test_one_given_up_by_the_caller_after_ten_silent_seconds_is_not_there(self) -> None:
+        a, b = self.phones()
+        b.wire.deaf = True
+        call = a.invite(b.number)
+        self.world.pass_time(10)
+        call.cancel()
+        call.refused(487)
+        self.ended(a, b, "cancelled", "NO ANSWER", "caller")
+        self.assertEqual([b.number], self.died())
+        b.wire.deaf = False
+        b.register()
+        self.world.pass_time(1)
+        self.hang_up(a, (d := self.connect(a, b))[0], b, d[1])
+
+    def test_one_that_only_missed_that_invite_is_there_again_at_once(self) -> None:
+        """Its answer to the ping that is sent at once undoes it."""
+        a, b = self.phones()
+        b.wire.deaf = True
+        call = a.invite(b.number)
+        self.world.pass_time(10)
+        b.wire.deaf = False
+        call.cancel()
+        self.assertEqual([b.number], self.died())
+        b.pump(1.0)
+        self.assertEqual(1, len(self.world.core.keepalive.revived))
+        call.refused(487)
+
+    def test_a_phone_that_says_it_rings_and_one_given_up_at_once_are_there(self) -> None:
+        a, b = self.phones()
+        call = a.invite(b.number)
+        invite = b.expect("INVITE")
+        b.ring(invite)
+        call.provisional(180)
+        self.assertEqual(["ringing"], [leg["state"] for leg in self.world.records(a.number)[0]["legs"]])
+        self.world.pass_time(10)
+        call.cancel()
+        b.respond(b.expect("CANCEL"), 200), b.respond(invite, 487)
+        call.refused(487)
+        b.expect("ACK")
+        [leg] = self.ended(a, b, "cancelled", "NO ANSWER", "caller")["legs"]
+        self.assertEqual((False, []), (leg["silent"], self.died()))
 
     def test_a_large_invite_without_an_answer_was_fragmented(self) -> None:
         a, b = self.phones()

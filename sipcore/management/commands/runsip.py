@@ -229,6 +229,7 @@ class SipServerProcess:
             SubscriptionSettings(
                 node=node,
                 worker=worker,
+            core.unanswered,
                 limits=Limits(policy.min_expires, policy.max_expires, policy.default_expires),
                 remote_party=settings.SIP_BLF_REMOTE_PARTY,
                 on_the_phone=_("On the phone"),
