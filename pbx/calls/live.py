@@ -24,7 +24,8 @@ SILENT_AFTER = timedelta(seconds=20)
 @dataclass(frozen=True, slots=True)
 class LiveCall:
     record: CallRecord
-    devices: list[str]  # who rings, or who answered: text from the network, only ever escaped
+    devices: list[str]  # who is called, or who answered: text from the network, only ever escaped
+    rings: bool  # one of them said so
     ending: bool  # somebody asked for its end
 
     @property
@@ -34,7 +35,7 @@ class LiveCall:
             return "ending"
         if self.record.answer:
             return "talking"
-        return "ringing" if self.devices else "calling"
+        return "ringing" if self.rings else "calling"
 
     @property
     def state_in_words(self) -> str:
@@ -66,7 +67,7 @@ def active_calls(now: datetime, most: int = MOST_SHOWN) -> ActiveCalls:
         action="hangup", uniqueid__in=[record.uniqueid for record in records]
     ).values_list("uniqueid", flat=True))
     return ActiveCalls(
-        [LiveCall(record, _devices(record), record.uniqueid in asked) for record in records], total,
+        [_live(record, record.uniqueid in asked) for record in records], total,
         silent_nodes({record.node for record in records}, now),
     )
 
@@ -79,9 +80,11 @@ def silent_nodes(nodes: Collection[str], now: datetime) -> list[str]:
     return sorted(node for node in nodes if node not in beats or beats[node] < now - SILENT_AFTER)
 
 
-def _devices(record: CallRecord) -> list[str]:
-    wanted = "answered" if record.answer else "ringing"
-    return [device_of(leg) for leg in record.leg_rows if leg.state == wanted]
+def _live(record: CallRecord, ending: bool) -> LiveCall:
+    legs = record.leg_rows
+    wanted = ("answered",) if record.answer else ("ringing", "calling")
+    devices = [device_of(leg) for leg in legs if leg.state in wanted]
+    return LiveCall(record, devices, any(leg.state == "ringing" for leg in legs), ending)
 
 
 def extension_pages(request: HttpRequest, numbers: Collection[str]) -> dict[str, str]:

@@ -29,10 +29,9 @@ def steps_of(call: CallRecord) -> list[Step]:
     steps = [_step(call, call.start, _("%(src)s calls %(dst)s") % {"src": call.src, "dst": call.dst})]
     for leg in call.leg_rows:
         steps += _steps_of_leg(call, leg)
-    steps.sort(key=lambda step: step.at)
     if call.end is not None:
         steps.append(_step(call, call.end, _("end: %(reason)s") % {"reason": short_reason(call.cause)}))
-    return steps
+    return sorted(steps, key=lambda step: step.at)
 
 
 def _steps_of_leg(call: CallRecord, leg: LegRow) -> list[Step]:
@@ -43,11 +42,14 @@ def _steps_of_leg(call: CallRecord, leg: LegRow) -> list[Step]:
     if leg.answered_at is not None:
         steps.append(_step(call, leg.answered_at, _("%(number)s answers") % number, device, "good"))
     if leg.ended_at is not None and leg.answered_at is None:
-        if leg.code and leg.code != GAVE_WAY:
+        bad = leg.silent or bool(leg.code and leg.code != GAVE_WAY)
+        if bad:
             text = _("%(number)s: %(answer)s") % {**number, "answer": sip_answer(leg)}
-        else:
+        elif leg.ringing_at is not None:
             text = _("%(number)s stops ringing") % number
-        steps.append(_step(call, leg.ended_at, text, device, "bad" if leg.code and leg.code != GAVE_WAY else ""))
+        else:
+            text = _("%(number)s is not called any more; it had not begun to ring") % number
+        steps.append(_step(call, leg.ended_at, text, device, "bad" if bad else ""))
     return steps
 
 

@@ -93,6 +93,8 @@ def why_it_ended(cause: str, *, src: str, dst: str, hung_up_by: str = "", legs: 
         return ""
     if cause == "normal" and hung_up_by in ("caller", "callee"):
         return _("%(number)s hung up.") % {"number": src if hung_up_by == "caller" else dst}
+    if cause == "no_answer" and legs and all(leg.silent for leg in legs):
+        return _("The phone of %(dst)s gave no answer at all, not even to say that it rings.") % names
     sentence = _SENTENCES.get(cause)
     text = str(sentence) % names if sentence is not None else _("The call ended: %(code)s.") % {"code": cause}
     if cause == "failed" and (answer := last_refusal(legs)):
@@ -114,6 +116,8 @@ def last_refusal(legs: Iterable[LegRow]) -> LegRow | None:
 
 def sip_answer(leg: LegRow) -> str:
     """``486 Busy Here``."""
+    if leg.silent:
+        return _("no answer at all from the phone")
     return f"{leg.code or ''} {leg.reason}".strip()
 
 

@@ -12,7 +12,8 @@ NODE = "pbx1"
 
 
 def leg(number: str = "1002", **more) -> LegRow:
-    return LegRow(number, **{"device": "Zoiper", "remote": "203.0.113.9:5062", "user_agent": "Zoiper", **more})
+    values = {"device": "Zoiper", "remote": "203.0.113.9:5062", "user_agent": "Zoiper", "state": "ringing", **more}
+    return LegRow(number, **values)
 
 
 def heard(from_number: str, to_number: str, packets: int, foreign: int = 0) -> MediaRow:
