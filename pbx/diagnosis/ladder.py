@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
@@ -77,7 +78,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """``left_out``: arrows in the middle that are not shown."""
+    """``left_out``: arrows in the middle that are not shown. ``attempts``: the rows of failures that it is of."""
 
     title: str
     started: datetime
@@ -86,6 +87,7 @@ class Ladder:
     key: str = ""  # the same each time this ladder is made
     left_out: int = 0
     ended: datetime | None = None  # the last message of it
+    attempts: tuple[int, ...] = ()
 
 
 def ladder_of(
@@ -133,12 +135,14 @@ def ladder_of(
 def ladders_of_number(number: str) -> list[Ladder]:
     """The newest first, at most ``MOST_LADDERS``."""
     attempts = Attempt.objects.filter(number__iexact=number).order_by("-last_at", "-pk")[:MOST_ATTEMPTS]
-    groups = [(messages_from_json(row.messages), row.cause) for row in attempts]
+    groups = [_Group(messages_from_json(row.messages), row.cause, (row.pk,)) for row in attempts]
     watched = WatchedMessage.objects.filter(number=number.lower()).order_by("-at", "-pk")[:MOST_READ]
     watched_messages = messages_from_json([row.message for row in reversed(watched)])
     groups = _without_doubles([*_conversations(watched_messages), *groups])
-    groups.sort(key=lambda group: max(message.at for message in group[0]), reverse=True)
-    return [ladder_of(messages, cause) for messages, cause in groups[:MOST_LADDERS]]
+    groups.sort(key=lambda group: max(message.at for message in group.messages), reverse=True)
+    return [
+        replace(ladder_of(group.messages, group.cause), attempts=group.attempts) for group in groups[:MOST_LADDERS]
+    ]
 
 
 def ladder_of_call(record: CallRecord) -> Ladder | None:
@@ -156,10 +160,18 @@ def messages_of_call(record: CallRecord) -> tuple[WireMessage, ...]:
 
 def conversations(messages: Iterable[WireMessage]) -> list[tuple[WireMessage, ...]]:
     """What belongs together: one Call-ID, and outside of calls no long silence within."""
-    return [group for group, _cause in _conversations(messages)]
+    return [group.messages for group in _conversations(messages)]
 
 
-def _conversations(messages: Iterable[WireMessage]) -> list[tuple[tuple[WireMessage, ...], str]]:
+class _Group(NamedTuple):
+    """Messages of one ladder. ``cause`` and ``attempts``: of the failure that it is of, if it is of one."""
+
+    messages: tuple[WireMessage, ...]
+    cause: str = ""
+    attempts: tuple[int, ...] = ()
+
+
+def _conversations(messages: Iterable[WireMessage]) -> list[_Group]:
     groups: list[list[WireMessage]] = []
     last_of: dict[str, tuple[list[WireMessage], bool]] = {}
     for message in messages:
@@ -170,25 +182,24 @@ def _conversations(messages: Iterable[WireMessage]) -> list[tuple[tuple[WireMess
             groups.append(group)
         group.append(message)
         last_of[text.call_id] = group, is_call or text.method == "INVITE"
-    return [(tuple(group), "") for group in groups]
+    return [_Group(tuple(group)) for group in groups]
 
 
-def _without_doubles(
-    groups: list[tuple[tuple[WireMessage, ...], str]],
-) -> list[tuple[tuple[WireMessage, ...], str]]:
+def _without_doubles(groups: list[_Group]) -> list[_Group]:
     """A failure of a phone that is watched is kept twice: as a failure, with its cause, and among the watched."""
-    kept: list[tuple[tuple[WireMessage, ...], str]] = []
-    for messages, cause in groups:
-        moments = {(message.at, message.sent) for message in messages}
-        same = next((place for place, group in enumerate(kept)
-                     if any((message.at, message.sent) in moments for message in group[0])), None)
-        if not messages:
+    kept: list[_Group] = []
+    for group in groups:
+        moments = {(message.at, message.sent) for message in group.messages}
+        same = next((place for place, other in enumerate(kept)
+                     if any((message.at, message.sent) in moments for message in other.messages)), None)
+        if not group.messages:
             continue
         if same is None:
-            kept.append((messages, cause))
+            kept.append(group)
         else:
-            longer = max(kept[same][0], messages, key=len)
-            kept[same] = (longer, kept[same][1] or cause)
+            other = kept[same]
+            longer = max(other.messages, group.messages, key=len)
+            kept[same] = _Group(longer, other.cause or group.cause, other.attempts + group.attempts)
     return kept
 
 

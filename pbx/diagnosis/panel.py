@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from pbx.diagnosis.difference import DifferenceCard, difference_card
 from pbx.diagnosis.explain import Explanation, explain_number
 from pbx.diagnosis.ladder import Ladder, ladders_of_number
 from pbx.diagnosis.models import Watch
+from pbx.diagnosis.reading import is_cured, open_attempts
 from pbx.diagnosis.repairs import Button, button_for, watched_name
 from pbx.diagnosis.strip import Strip, strip_of
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
@@ -49,6 +51,15 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """A ladder of the page. ``is_cured``: it failed, and that phone has registered since."""
+
+    ladder: Ladder
+    is_open: bool
+    is_cured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     number: str
     extension: Extension | None
@@ -57,7 +68,7 @@ class Panel:
     findings: tuple[Finding, ...]  # what to fix first first
     card: DifferenceCard | None
     strip: Strip | None
-    ladders: tuple[Ladder, ...]
+    talks: tuple[Talk, ...]  # that of the first finding first, then the newest
     watched_until: datetime | None
     outside_test: str  # where its button leads; empty where there is none
 
@@ -91,7 +102,7 @@ def panel_of(number: str, extension: Extension | None, user: User) -> Panel:
         ),
         card=difference_card(evidence) if evidence else None,
         strip=strip_of(evidence.periods, evidence.devices, now) if evidence and extension else None,
-        ladders=tuple(ladders_of_number(number)[:MOST_LADDERS]),
+        talks=talks_of(ladders_of_number(number), explanation)[:MOST_LADDERS],
         watched_until=watch.until if watch else None,
         outside_test=_outside_test(extension, user),
     )
@@ -105,6 +116,27 @@ def steps_of(stopped_at: Stage | None, came_all_the_way: bool) -> tuple[Step, ..
         return "stopped" if stage == stopped_at else "ahead"
 
     return tuple(Step(str(name), state(stage), stage + 1) for stage, name in STAGES)
+
+
+def talks_of(ladders: Iterable[Ladder], explanation: Explanation) -> tuple[Talk, ...]:
+    """The ladder of what is said first stands first, and open; the others as they are."""
+    evidence, ladders = explanation.evidence, list(ladders)
+    if evidence is None:
+        return tuple(Talk(ladder, False, False) for ladder in ladders)
+    counting = open_attempts(evidence)
+    named = [one for one in counting if one.cause == explanation.first.code]
+    cured = {one.id for one in evidence.attempts if is_cured(one, evidence)} - {one.id for one in counting}
+    shown = next((
+        ladder for some in (named, () if explanation.registered else counting) for one in some for ladder in ladders
+        if one.id in ladder.attempts
+    ), None)
+    if shown is None:
+        shown = next((ladder for ladder in ladders if not cured.intersection(ladder.attempts)), None)
+    ordered = sorted(ladders, key=lambda ladder: ladder is not shown)  # stable: the others stay the newest first
+    return tuple(
+        Talk(ladder, ladder is shown, bool(ladder.attempts) and cured.issuperset(ladder.attempts))
+        for ladder in ordered
+    )
 
 
 def _outside_test(extension: Extension | None, user: User) -> str:

@@ -60,6 +60,25 @@ class DiagnosisCase(AdminCase):
 
 
 class PanelTests(DiagnosisCase):
+    def test_the_ladder_of_what_is_explained_is_first_and_open_and_cured_ones_are_marked(self):
+        extension = make_old_extension()
+        make_attempt("1001", "wrong_password", extension, minutes_ago=9, source="192.168.1.50", call_id="wrong")
+        make_attempt("1001", "malformed", extension, minutes_ago=3, phone="Zoiper", call_id="cured")
+        make_binding(extension, refreshed_at=timezone.now() - timedelta(minutes=2), seconds_left=-1)
+        panel = self.client.get(page_of(extension)).context["panel"]
+        self.assertEqual(panel.findings[0].verdict.code, "wrong_password")
+        first, second = panel.talks
+        self.assertIn("Call-ID: wrong", first.ladder.arrows[0].text)
+        self.assertEqual((first.is_open, first.is_cured), (True, False))
+        self.assertEqual((second.is_open, second.is_cured), (False, True))
+        self.assertContains(self.client.get(piece_of(extension)), "This phone has registered since", 1)
+
+    def test_after_all_is_cured_no_failure_is_open(self):
+        extension = make_old_extension()
+        make_attempt("1001", "malformed", extension, minutes_ago=3, phone="Zoiper")
+        make_binding(extension)
+        self.assertNotContains(self.client.get(piece_of(extension)), " open>")
+
     def test_a_wrong_password_stops_at_the_password_and_offers_the_password_button(self):
         extension = make_old_extension()
         make_attempt("1001", "wrong_password", extension)
