@@ -224,12 +224,12 @@ class SipServerProcess:
             core.slow_down,
             core.proven,
             core.recorder,
+            core.unanswered,
         )
         self._board.subscriptions = chores.subscriptions = Subscriptions(
             SubscriptionSettings(
                 node=node,
                 worker=worker,
-            core.unanswered,
                 limits=Limits(policy.min_expires, policy.max_expires, policy.default_expires),
                 remote_party=settings.SIP_BLF_REMOTE_PARTY,
                 on_the_phone=_("On the phone"),
