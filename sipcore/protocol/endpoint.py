@@ -144,7 +144,7 @@ class Endpoint:
         key = request.transaction_key
         answer = self._answers.get(key)
         if answer is not None:
-            self._outbox.append((answer, flow))
+            self._outbox.append((answer, _way_back(request, flow)))
             self._events.append(Retransmission(flow, request.method, request, True))
             return True
         transaction = self._servers.get(key)
@@ -152,7 +152,7 @@ class Endpoint:
             return False
         answered = transaction.state in _ANSWERED
         if request.method != "ACK":
-            transaction.flow = flow  # a NAT may have given the repetition another port
+            transaction.flow = _way_back(request, flow)  # a NAT may have given the repetition another port
             self._run(transaction, transaction.fire("request"), now)
         elif "deliver" in (actions := transaction.fire("ack")):
             return False
@@ -217,14 +217,14 @@ class Endpoint:
         if answer is None and "resend" in self._servers[key].fire("request"):
             answer = self._servers[key].sent
         if answer is not None:
-            self._outbox.append((answer, event.flow))
+            self._outbox.append((answer, _way_back(event.request, event.flow)))
         self._events.appendleft(Retransmission(event.flow, event.request.method, event.request, answered))
         return True
 
     def reply_statelessly(self, request: Request, response: Response, flow: Flow) -> None:
         """Send a final answer and remember nothing (RFC 3261 8.2.7): 401, 503 and the like."""
         self._add_to_tag(request, response, flow)
-        self._outbox.append((response.to_bytes(), flow))
+        self._outbox.append((response.to_bytes(), _way_back(request, flow)))
 
     def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
         """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
@@ -234,7 +234,7 @@ class Endpoint:
         key = request.transaction_key or self._server_key(request, request.method, flow)
         transaction = self._servers.get(key)
         if transaction is None:
-            transaction = self._servers[key] = ServerTransaction(key, request, flow)
+            transaction = self._servers[key] = ServerTransaction(key, request, _way_back(request, flow))
             transaction.fire("begin")
         return transaction
 
@@ -423,6 +423,22 @@ class Endpoint:
     def _forget_slice(self) -> None:
         for key in self._slices.popleft()[1]:
             self._answers.pop(key, None)
+
+
+def _way_back(request: Request, flow: Flow) -> Flow:
+    """Where the answers to a request go. Over UDP, who does not ask for rport (RFC 3581) listens on the port of its
+    sent-by (RFC 3261 18.2.2); but behind a NAT, whose address is another than the one it knows, that port is closed,
+    and only the one that it sent from is open. The address is always the packet's own."""
+    if flow.reliable:
+        return flow
+    try:
+        via = request.via
+    except SipError:
+        return flow
+    port = via.port or 5060
+    if "rport" in via.params or via.host != flow.remote[0] or port == flow.remote[1]:
+        return flow
+    return flow._replace(remote=(flow.remote[0], port))
 
 
 def _kind_of(status: int) -> TableEvent:

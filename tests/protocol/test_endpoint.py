@@ -44,6 +44,18 @@ class SourceTest(unittest.TestCase):
         via = self.top_via("SIP/2.0/UDP a;branch=z9hG4bK-1, SIP/2.0/TCP b;received=192.0.2.5")
         self.assertEqual(via, "SIP/2.0/UDP a;branch=z9hG4bK-1;received=203.0.113.9, SIP/2.0/TCP b;received=192.0.2.5")
 
+    def test_without_rport_the_answer_goes_to_the_port_of_the_sent_by(self):
+        """RFC 3261 18.2.2, where no NAT is in between: else that port is closed."""
+        for sent_by, port in (("203.0.113.9:5070", 5070), ("203.0.113.9", 5060), ("192.168.1.20:5070", PHONE[1])):
+            endpoint = new_endpoint()
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP {sent_by};branch=z9hG4bK-1"), FLOW, 0.0)
+            asked = endpoint.next_event().request
+            endpoint.reply_statelessly(asked, make_response(asked, 401), FLOW)
+            endpoint.respond(endpoint.accept(asked, FLOW, 0.0), make_response(asked, 200), 0.0)
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP {sent_by};branch=z9hG4bK-1"), FLOW, 0.0)
+            ways = [flow.remote for _, flow in endpoint.datagrams_to_send()]
+            self.assertEqual(ways, [(PHONE[0], port)] * 3)
+
     def test_the_answer_goes_where_the_packet_came_from(self):
         """Never to sent-by, received or maddr."""
         endpoint = new_endpoint()
