@@ -200,7 +200,7 @@ class Core:
         try:
             handler = self._methods.get(request.method)
             if handler is None:
-                self._answer(request, flow, 501)
+                self._answer(request, flow, 501, headers=[("Allow", ALLOW)])
             else:
                 handler(request, flow, now)
         except SipError as error:
@@ -264,6 +264,8 @@ class Core:
             self.calls.on_request(request, flow, now)
         elif not self.is_ours(request.request_uri.host, flow):
             self._answer(request, flow, 404)
+        elif unsupported := sorted(request.require - frozenset(SUPPORTED)):
+            self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
         else:
             self._answer(request, flow, 200, headers=[("Allow", ALLOW), ("Accept", "application/sdp")])
 

@@ -398,11 +398,12 @@ class Leg:
 
 
 def sdp_of(message: Message) -> bytes:
-    """The session description in a message, b"" if it has none. Raises SipError 415 for another kind of body on a
-    message that may carry one."""
+    """The session description in a message, b"" if it has none. Raises SipError 415 for another kind of body, or a
+    compressed one, on a message that may carry one."""
     if not message.body:
         return b""
     kind = (message.get("Content-Type") or "").partition(";")[0].strip().lower()
-    if kind != SDP:
+    encoding = (message.get("Content-Encoding") or "identity").strip().lower()
+    if kind != SDP or encoding != "identity":
         raise SipError(415, "Unsupported Media Type")
     return message.body

@@ -270,7 +270,9 @@ class Switchboard:
         if call is None or call.caller.invite is not invite:
             self._reply(cancel, flow, 481 if invite is None else 200)
             return
-        self._reply(cancel, flow, 200)
+        # The same To-tag as in the 487 (section 9.2).
+        self._endpoint.reply_statelessly(cancel, make_response(cancel, 200, to_tag=call.caller.tag), flow)
+        self._pump()
         call.hang_up("cancelled", "caller")
 
     def _on_in_dialog(self, request: Request, flow: Flow, now: float) -> None:
@@ -347,6 +349,9 @@ class Switchboard:
             leg.dialog.receive_request(request)
         except SipError as error:
             leg.answer(transaction, error.status)
+            return
+        if unsupported := sorted(request.require - SUPPORTED):
+            leg.answer(transaction, 420, [("Unsupported", ", ".join(unsupported))])
             return
         call = self.call_of.get(leg)
         method = request.method
@@ -505,7 +510,8 @@ class Switchboard:
         try:
             sdp_of(request)  # a body of another kind is refused before anything begins
         except SipError as error:
-            self.respond(transaction, make_response(request, error.status, headers=[("Accept", SDP)]))
+            headers = [("Accept", SDP), ("Accept-Encoding", "identity")]
+            self.respond(transaction, make_response(request, error.status, headers=headers))
             return
         leg.called_by(transaction)
         full = self.is_full(party.account_id)
