@@ -21,6 +21,7 @@ from pbx.calls.models import CallRecord
 from pbx.calls.words import media_facts
 from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
 from pbx.diagnosis.charts import Chart, charts
+from pbx.diagnosis.cured import is_cured
 from pbx.diagnosis.explain import verdicts_of
 from pbx.diagnosis.front_item import Item, list_button
 from pbx.diagnosis.front_strangers import of_blocks, of_guesser, of_strangers
@@ -233,16 +234,18 @@ def _of_unknown_numbers(
 # calls
 
 def _of_calls(user: User, now: datetime) -> Iterable[Item]:
-    """Calls whose sound did not come through. Their counters find them; only the newest are explained."""
+    """Calls whose sound did not come through, unless a later call has shown that it does now. Their counters find
+    them; only the newest are explained."""
     if not user.has_perm("calls.view_callrecord"):
         return
     calls = CallRecord.objects.filter(start__gt=now - LATELY).exclude(end__isnull=True, answer__isnull=True)
-    suspect = [
-        call for call in calls.order_by("-start")[:MOST_ROWS]
-        if call.cause in SUSPECT_ENDS or media_facts(call.media_rows, call.talk_seconds(now))
-    ]
+    recent = list(calls.order_by("-start")[:MOST_ROWS])
+    suspect = [call for call in recent if _has_faults(call, recent, now)]
     for call in suspect[:MOST_CALLS]:
-        verdict = next((verdict for verdict in explain_call(call) if verdict.code in SOUND_FAULTS), None)
+        verdict = next((
+            verdict for verdict in explain_call(call)
+            if verdict.code in SOUND_FAULTS and not is_cured(verdict.code, call, recent, now)
+        ), None)
         if verdict is not None:
             page = reverse("admin:calls_callrecord_change", args=[call.pk])
             yield Item(
@@ -257,3 +260,10 @@ def _of_calls(user: User, now: datetime) -> Iterable[Item]:
             "%(count)d more call of the last hours had trouble with its sound.",
             "%(count)d more calls of the last hours had trouble with their sound.", more,
         ) % {"count": more}, button=Button(_("Show"), reverse("admin:calls_callrecord_changelist")))
+
+
+def _has_faults(call: CallRecord, recent: Sequence[CallRecord], now: datetime) -> bool:
+    codes = {fact.code for fact in media_facts(call.media_rows, call.talk_seconds(now))}
+    if call.cause in SUSPECT_ENDS:
+        codes.add(call.cause)
+    return any(not is_cured(code, call, recent, now) for code in codes)

@@ -12,6 +12,7 @@ from pbx.calls.words import media_facts
 from pbx.diagnosis.call_evidence import CallEvidence
 from pbx.diagnosis.call_gather import gather_call
 from pbx.diagnosis.causes import calls as causes
+from pbx.diagnosis.cured import is_cured, later_calls
 from pbx.diagnosis.verdict import Severity, Verdict
 from sipcore.protocol.headers import clean_text
 
@@ -47,16 +48,20 @@ def call_verdicts(evidence: CallEvidence) -> tuple[Verdict, ...]:
 
 
 def call_faults(number: str, since: datetime) -> tuple[Verdict, ...]:
-    """The faults of the calls of this number since then, the newest of each code.
+    """The faults of the calls of this number since then that no later call has shown to be gone, the newest of each
+    code.
 
     :raises django.db.Error: when the database is away."""
     found: dict[str, Verdict] = {}
     now = timezone.now()
-    for record in _calls_of(number, since):
-        if record.cause not in SUSPECT and not media_facts(record.media_rows, record.talk_seconds(now)):
-            continue
+    suspect = [
+        record for record in _calls_of(number, since)
+        if record.cause in SUSPECT or media_facts(record.media_rows, record.talk_seconds(now))
+    ]
+    later = later_calls(suspect)
+    for record in suspect:
         for verdict in explain_call(record):
-            if verdict.code in SOUND_FAULTS:
+            if verdict.code in SOUND_FAULTS and not is_cured(verdict.code, record, later, now, number):
                 found.setdefault(verdict.code, verdict)
     return tuple(found.values())
 

@@ -160,11 +160,20 @@ class AttentionTests(DiagnosisCase):
     def test_calls_without_sound(self):
         for place in range(5):
             write(ended(f"c{place}", ago=600 - place, media=[heard("1001", "1002", 0), heard("1002", "1001", 900)]))
-        write(ended("fine", media=[heard("1001", "1002", 900), heard("1002", "1001", 900)]),
+        write(ended("fine", ago=900, media=[heard("1001", "1002", 900), heard("1002", "1001", 900)]),
               ended("old", ago=86400, media=[heard("1001", "1002", 0), heard("1002", "1001", 900)]))
         response = self.client.get(FRONT)
         self.assertEqual([code for code, _subject in self.items()], ["no_audio_one_way"] * 3 + ["no_audio"])
         self.assertContains(response, "2 more calls of the last hours")
+
+    def test_calls_that_a_later_one_has_shown_to_be_mended(self):
+        write(ended("c1", ago=600, media=[heard("1001", "1002", 0), heard("1002", "1001", 900)]),
+              ended("c2", ago=500, answer=None, disposition="FAILED", cause="codec_mismatch"))
+        self.assertEqual({code for code, _subject in self.items()}, {"no_audio_one_way", "codec_mismatch"})
+        write(ended("echo", dst="*43", ago=300, media=[heard("1001", "1001", 900)]))
+        self.assertEqual([code for code, _subject in self.items()], ["codec_mismatch"])
+        write(ended("fine", ago=200, media=[heard("1001", "1002", 900), heard("1002", "1001", 900)]))
+        self.assertEqual(self.items(), [])
 
     def test_who_sees_no_extensions_sees_nothing_of_it(self):
         make_attempt("1001", "wrong_password", make_old_extension())

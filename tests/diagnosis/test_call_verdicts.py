@@ -297,12 +297,12 @@ class OfANumberTests(TestCase):
     def test_faults_of_the_last_hour_the_newest_of_each_code(self):
         since = timezone.now() - timedelta(hours=1)
         self.assertEqual((), call_faults("1001", since))
-        write(ended("good", media=[heard("1001", "1002", 100), heard("1002", "1001", 100)]),
+        write(ended("good", ago=1200, media=[heard("1001", "1002", 100), heard("1002", "1001", 100)]),
               ended("old", ago=9000, media=[heard("1001", "1002", 0), heard("1002", "1001", 0)]),
               ended("first", ago=900, media=[heard("1001", "1002", 9), heard("1002", "1001", 0)]),
               ended("later", ago=300, media=[heard("1001", "1002", 9), heard("1002", "1001", 0)]),
               ended("busy", cause="busy", answer=None, disposition="BUSY"),
-              ended("codec", cause="codec_mismatch", answer=None, disposition="FAILED"),
+              ended("codec", ago=90, cause="codec_mismatch", answer=None, disposition="FAILED"),
               ended("others", src="1005", dst="1006", media=[heard("1005", "1006", 0), heard("1006", "1005", 0)]))
         found = call_faults("1001", since)
         self.assertEqual({"no_audio_one_way", "codec_mismatch"}, {verdict.code for verdict in found})
@@ -310,6 +310,45 @@ class OfANumberTests(TestCase):
         [sound] = [verdict for verdict in found if verdict.code == "no_audio_one_way"]
         self.assertIn("later", sound.evidence[0])
         self.assertEqual({"no_audio_one_way", "codec_mismatch"}, {v.code for v in call_faults("1002", since)})
+
+    def faults(self, number="1001"):
+        return {verdict.code for verdict in call_faults(number, timezone.now() - timedelta(hours=1))}
+
+    def test_the_advised_echo_test_that_succeeded_ends_it(self):
+        write(ended("mute", dst="*43", ago=600, media=[heard("1001", "1001", 0)]))
+        self.assertEqual({"no_audio_one_way"}, self.faults())
+        write(ended("heard", dst="*43", ago=300, media=[heard("1001", "1001", 400)]))
+        self.assertEqual(set(), self.faults())
+        write(ended("again", dst="*43", ago=200, media=[heard("1001", "1001", 0)]))
+        self.assertEqual({"no_audio_one_way"}, self.faults())
+
+    def test_the_sound_of_one_that_arrives_again_says_nothing_of_the_other(self):
+        write(ended("mute", ago=600, media=[heard("1001", "1002", 0), heard("1002", "1001", 0)]),
+              ended("echo", dst="*43", ago=300, media=[heard("1001", "1001", 400)]))
+        self.assertEqual((set(), {"no_audio"}), (self.faults("1001"), self.faults("1002")))
+        write(ended("else", src="1002", dst="1005", ago=99, media=[heard("1002", "1005", 9), heard("1005", "1002", 9)]))
+        self.assertEqual(set(), self.faults("1002"))
+
+    def test_the_silence_of_the_other_is_over_when_the_other_is_heard_by_anybody(self):
+        write(ended("mute", ago=600, media=[heard("1001", "1002", 9), heard("1002", "1001", 0)]),
+              ended("mine", dst="1005", ago=400, media=[heard("1001", "1005", 9), heard("1005", "1001", 9)]))
+        self.assertEqual({"no_audio_one_way"}, self.faults())
+        write(ended("its", src="1002", dst="*43", ago=300, media=[heard("1002", "1002", 9)]))
+        self.assertEqual(set(), self.faults())
+
+    def test_sound_that_still_comes_from_elsewhere_is_not_mended(self):
+        write(ended("bad", ago=600, media=[heard("1001", "1002", 0, 500), heard("1002", "1001", 9)]),
+              ended("worse", ago=300, media=[heard("1001", "1002", 20, 500), heard("1002", "1001", 9)]))
+        self.assertEqual({"media_from_elsewhere", "no_audio_one_way"}, self.faults())
+
+    def test_two_that_came_to_talk_later_have_a_codec_in_common_now(self):
+        for cause in ("codec_mismatch", "ack_lost"):
+            CallRecord.objects.all().delete()
+            sound = [heard("1001", "1002", 9), heard("1002", "1001", 9)]
+            write(ended("bad", ago=600, cause=cause), ended("others", dst="1005", ago=500))
+            self.assertEqual({cause}, self.faults())
+            write(ended("well", src="1002", dst="1001", ago=300, media=sound))
+            self.assertEqual((set(), set()), (self.faults("1001"), self.faults("1002")))
 
     def test_good_calls_cost_one_query(self):
         write(*[ended(f"g{n}", media=[heard("1001", "1002", 100), heard("1002", "1001", 100)]) for n in range(20)])
