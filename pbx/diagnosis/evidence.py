@@ -106,7 +106,6 @@ class ServerFacts:
     algorithms: tuple[str, ...]
     min_expires: int
     domains: frozenset[str] = frozenset()  # every name under which phones may know us
-    keepalive_seconds: int = 20
     phones_inside: int = 0  # registered now from private addresses; counted when nothing came from a number
     phones_outside: int = 0
 

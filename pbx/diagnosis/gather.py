@@ -187,7 +187,6 @@ def _server(now: datetime, count_phones: bool) -> ServerFacts:
         algorithms=tuple(settings.SIP_DIGEST_ALGORITHMS),
         min_expires=settings.SIP_MIN_EXPIRES,
         domains=sip_names(domain),
-        keepalive_seconds=settings.SIP_KEEPALIVE_INTERVAL,
         phones_inside=inside,
         phones_outside=len(hosts) - inside,
     )

@@ -101,6 +101,14 @@ class EndedTests(unittest.TestCase):
         self.assertEqual(("nat_keepalive_lost", Stage.REACHABLE), (verdict.code, verdict.stopped_at))
         self.assertIn("calls do not reach it", verdict.what)
 
+    def test_a_dead_phone_in_the_office_has_no_router_to_blame(self):
+        quiet = device(silent_since=ago(minutes=4), source="192.168.1.20", port=5062)
+        (verdict,) = number_verdicts(evidence(devices=(quiet,)))
+        self.assertEqual(("nat_keepalive_lost", Stage.REACHABLE), (verdict.code, verdict.stopped_at))
+        self.assertIn("switched off", verdict.why)
+        self.assertNotIn("router", verdict.why + verdict.do)
+        self.assertIs(verdict.repair, Repair.FORGET_DEVICES)
+
     def test_silent_because_it_came_back_with_a_wrong_password(self):
         quiet = device(silent_since=ago(minutes=9), refreshed_at=ago(minutes=30))
         verdicts = number_verdicts(evidence(attempt("wrong_password"), devices=(quiet,)))

@@ -294,8 +294,8 @@ def no_answer(evidence: CallEvidence) -> Verdict | None:
         )
     return Verdict(
         "no_answer", Severity.WARNING, _("No phone of %(dst)s answered, not even to say that it rings.") % names,
-        _("It is registered, but what the PBX sends does not reach it any more: the app sleeps, or the router in front "
-          "of it has closed the way back."),
+        _("It is registered, but what the PBX sends does not reach it any more: it is switched off or has left its "
+          "network, the app sleeps, or the router in front of it has closed the way back."),
         _("Look at the page of the extension %(dst)s. In the phone let the app run in the background and switch off "
           "its battery saving, and have it register every 60 seconds or so.") % names,
         (_call_line(evidence), *_leg_lines(evidence)), Confidence.LIKELY,

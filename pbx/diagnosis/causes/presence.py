@@ -13,6 +13,8 @@ from pbx.diagnosis.phone_apps import app_of
 from pbx.diagnosis.reading import living, silent
 from pbx.diagnosis.remedies import only_try_again, set_lost_password, set_password, switch_off_alg, try_again
 from pbx.diagnosis.verdict import Confidence, Repair, Severity, Stage, Verdict
+from sipcore.protocol.errors import SipError
+from sipcore.protocol.uri import parse_uri
 
 NEEDS_A_SERVER = frozenset({
     "registered", "expired", "nat_keepalive_lost", "nothing_received", "signed_off", "stun_enabled",
@@ -132,19 +134,27 @@ def nat_keepalive_lost(evidence: NumberEvidence) -> Verdict | None:
     names = {
         "number": evidence.extension.number, "place": place(last.source, last.port),
         "since": hour(last.silent_since, now),
-        "every": evidence.server.keepalive_seconds,
     }
-    why = _("Every %(every)d seconds the PBX sends a small message to %(place)s, and since %(since)s three or more in "
-            "a row got no answer.") % names
+    why = _("The PBX asks %(place)s regularly whether the phone is there, and since %(since)s no answer has come, "
+            "neither to that nor to a call.") % names
+    what = _("The phone of %(number)s is registered but does not answer any more: calls do not reach it.") % names
+    if _is_near(last):
+        return Verdict(
+            "nat_keepalive_lost", Severity.ERROR, what,
+            why + " " + _("It is in the same network as the PBX. It was switched off, has crashed or lost its power, "
+                          "or has left the Wi-Fi or the network cable."),
+            _("Look whether the phone is on and connected to the network, and restart it or open the app: it registers "
+              "again and can be reached. If it is not used any more, press “Forget devices”: callers are then told at "
+              "once that it is not there."),
+            _devices(evidence), confidence=Confidence.LIKELY, repair=Repair.FORGET_DEVICES, stopped_at=Stage.REACHABLE,
+        )
     causes = _("Either the router in front of the phone has forgotten the way to it, or the app was put to sleep, or "
                "the phone is off or has gone to another network.")
     if app_of(last.user_agent).is_desk_phone:
         causes = _("Either the router in front of the phone has forgotten the way to it, or the phone has lost its "
                    "power or its network.")
     return Verdict(
-        "nat_keepalive_lost", Severity.ERROR,
-        _("The phone of %(number)s is registered but does not answer any more: calls do not reach it.") % names,
-        why + " " + causes,
+        "nat_keepalive_lost", Severity.ERROR, what, why + " " + causes,
         " ".join([
             _("Open the app, or restart the phone: it registers again and can be reached."),
             _("If it happens again and again, set the registration time in the phone to 60 or 120 seconds and switch "
@@ -153,6 +163,15 @@ def nat_keepalive_lost(evidence: NumberEvidence) -> Verdict | None:
         ]),
         _devices(evidence), confidence=Confidence.LIKELY, stopped_at=Stage.REACHABLE,
     )
+
+
+def _is_near(device: DeviceFacts) -> bool:
+    """No router lies between: it knows its own address, which means something in its own network only."""
+    try:
+        contact = parse_uri(device.contact)
+    except SipError:
+        return False
+    return is_private(device.source) and (contact.host, contact.port or 5060) == (device.source, device.port)
 
 
 def expires_too_short(evidence: NumberEvidence) -> Verdict | None:
