@@ -19,6 +19,9 @@ MINUTES = 1440
 FREE = 100
 """Minutes at either end of the strip without a mark below: there the words would not fit."""
 
+FREE_WHERE_NARROW = 300
+"""The same at its end on a telephone."""
+
 MOST_WORDS = 30
 """Stretches told in words, the newest."""
 UNSTEADY_STARTS = 4
@@ -53,6 +56,10 @@ class Hour:
     def percent(self) -> str:
         """Of the width, written with a point whatever the language."""
         return f"{100 * self.at / MINUTES:.2f}"
+
+    @property
+    def is_late(self) -> bool:
+        return self.at > MINUTES - FREE_WHERE_NARROW
 
 
 @dataclass(frozen=True, slots=True)
