@@ -87,14 +87,15 @@ def _of_attempt(attempt: AttemptFacts, evidence: NumberEvidence, app: PhoneApp) 
     target, sender = uri_of(asked.to_uri), uri_of(asked.from_uri)
     user = (target.user if target else None) or (sender.user if sender else None) or attempt.number
     number = evidence.extension.number if evidence.extension else ""
+    meant = number or evidence.renamed_to or next(iter(evidence.similar), "")
     if user:
-        guess = number or next(iter(evidence.similar), "")
-        note = "" if number or not guess else _("there is no extension %(number)s") % {"number": shown(user)}
-        rows.add("user", _("User name"), user, guess, user != number, note)
+        note = "" if number else _("there is no extension %(number)s") % {"number": shown(user)}
+        rows.add("user", _("User name"), user, meant or _("the number of an extension"), user != number, note)
     if asked.digest_username:
         rows.add(
-            "auth_user", _("Name to sign in with"), asked.digest_username, number or user,
-            asked.digest_username != (number or user), _("empty, or the same as the user name"),
+            "auth_user", _("Name to sign in with"), asked.digest_username, meant or _("the same as the user name"),
+            asked.digest_username != (meant or user),
+            _("empty, or the same as the user name") if meant else "",
         )
     if attempt.cause in PASSWORD_CAUSES:
         sent = _("not the right one") if attempt.cause == "wrong_password" else _("cannot be compared")

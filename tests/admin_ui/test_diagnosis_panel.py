@@ -73,6 +73,16 @@ class PanelTests(DiagnosisCase):
         self.assertEqual((second.is_open, second.is_cured), (False, True))
         self.assertContains(self.client.get(piece_of(extension)), "This phone has registered since", 1)
 
+    def test_the_name_to_sign_in_with_is_no_better_known_than_the_number(self):
+        make_attempt("1555", "unknown_extension")
+        rows = self.client.get(page_of_number("1555")).context["panel"].card.rows[:2]
+        self.assertEqual(
+            [row.expected for row in rows], ["the number of an extension", "the same as the user name"]
+        )
+        make_old_extension("1556")
+        rows = self.client.get(page_of_number("1555")).context["panel"].card.rows[:2]
+        self.assertEqual([row.expected for row in rows], ["1556", "1556"])
+
     def test_after_all_is_cured_no_failure_is_open(self):
         extension = make_old_extension()
         make_attempt("1001", "malformed", extension, minutes_ago=3, phone="Zoiper")
