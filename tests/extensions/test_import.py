@@ -174,7 +174,7 @@ class ImportTests(FileTests):
         ):
             with self.subTest(content=content):
                 self.assertIn(words, self.refusal(content))
-        with self.assertRaisesMessage(CommandError, "cannot be read: No such file"):
+        with self.assertRaisesMessage(CommandError, "cannot be read: there is no such file"):
             call_command("importextensions", str(self.directory / "nowhere.csv"))
 
     def test_line_numbers_count_like_an_editor(self):

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 
 from extensions.exporting import write_extensions
 from extensions.management.database_command import DatabaseCommand
+from pbx.system_errors import reason_in_words
 
 
 class Command(DatabaseCommand):
@@ -33,6 +34,6 @@ class Command(DatabaseCommand):
             ) from None
         except OSError as error:
             raise CommandError(
-                _("%(file)s cannot be written: %(reason)s.") % {"file": file, "reason": error.strerror}
+                _("%(file)s cannot be written: %(reason)s.") % {"file": file, "reason": reason_in_words(error)}
             ) from None
         self.stdout.write(_("Extensions written: %(count)d.") % {"count": count})

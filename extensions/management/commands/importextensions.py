@@ -18,6 +18,7 @@ from extensions.csv_tables import UnreadableTable, decode, read_table
 from extensions.importing import COLUMNS, REQUIRED, BadLines, Plan, carry_out, plan_import
 from extensions.management.database_command import DatabaseCommand
 from pbx.system.identity import current_realm
+from pbx.system_errors import reason_in_words
 
 SHOWN_LINES = 50
 SHOWN_NUMBERS = 10
@@ -72,7 +73,7 @@ class Command(DatabaseCommand):
                     data = opened.read(MAX_BYTES + 1)
         except OSError as error:
             raise CommandError(
-                _("%(file)s cannot be read: %(reason)s.") % {"file": file, "reason": error.strerror}
+                _("%(file)s cannot be read: %(reason)s.") % {"file": file, "reason": reason_in_words(error)}
             ) from None
         if len(data) > MAX_BYTES:
             raise CommandError(_("The file is larger than 64 MB: split it."))
@@ -113,7 +114,7 @@ class Command(DatabaseCommand):
             if isinstance(error, OSError):
                 raise CommandError(
                     _("%(file)s cannot be written: %(reason)s. Nothing was imported.")
-                    % {"file": output, "reason": error.strerror}
+                    % {"file": output, "reason": reason_in_words(error)}
                 ) from None
             raise
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from pbx.diagnosis.bundle import make_bundle
 from pbx.management.language_option import InLanguage
 from pbx.startup.preparation import write_private_bytes
+from pbx.system_errors import reason_in_words
 
 
 class Command(InLanguage):
@@ -29,6 +30,6 @@ class Command(InLanguage):
             write_private_bytes(path, make_bundle())
         except OSError as error:
             raise CommandError(_("%(file)s cannot be written: %(reason)s.") % {
-                "file": path, "reason": error.strerror,
+                "file": path, "reason": reason_in_words(error),
             }) from None
         self.stdout.write(_("Written: %(file)s") % {"file": path})
