@@ -11,8 +11,8 @@ import platform
 import socket
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import django
@@ -24,11 +24,17 @@ from django.utils.translation import gettext as _
 
 from extensions.models import Binding, Extension
 from pbx import __version__
+from pbx.calls.models import CallRecord
+from pbx.calls.words import media_facts
+from pbx.diagnosis.calls import call_faults
+from pbx.diagnosis.doctor import check_titles, is_seen
 from pbx.diagnosis.explain import verdicts_of
 from pbx.diagnosis.gather import gather_number
 from pbx.diagnosis.masking import Mask
 from pbx.diagnosis.models import Attempt, CallTrace, WatchedMessage
-from pbx.diagnosis.server import server_verdicts
+from pbx.diagnosis.server import judge
+from pbx.diagnosis.server_evidence import ServerEvidence
+from pbx.diagnosis.server_gather import gather_server
 from pbx.diagnosis.sip_text import messages_from_json
 from pbx.diagnosis.verdict import Severity, Verdict
 from pbx.system.identity import current_realm
@@ -39,9 +45,12 @@ from sipcore.evidence.facts import WireMessage
 DAY = timedelta(hours=24)
 MOST_EXTENSIONS = 200
 MOST_ATTEMPTS = 200
+MOST_CALLS = 200
 MOST_LADDERS = 60
 MOST_TRACES = 30
 MOST_WATCHED = 500
+
+BAD_ENDS = ("ack_lost", "codec_mismatch", "failed")
 
 PLAIN_SETTINGS = (
     "SIP_PORT", "SIP_DIGEST_ALGORITHMS", "SIP_MIN_EXPIRES", "SIP_MAX_EXPIRES", "SIP_DEFAULT_EXPIRES",
@@ -58,13 +67,15 @@ MASKED_SETTINGS = ("SIP_HOST", "SIP_DOMAIN", "SIP_ALIASES", "EXTERNAL_IP", "LOCA
 
 def make_bundle() -> bytes:
     """A zip of text files. Never raises for a database that is away: then the bundle says so and is smaller."""
-    server = server_verdicts(quick=True)
+    evidence = gather_server(quick=True)
+    checks = judge(evidence)
+    server = [verdict for found in checks.values() for verdict in found]
     try:
         mask = _mask()
     except DatabaseError:
         mask = Mask(words=_own_words())
     parts: list[tuple[str, Iterable[str]]] = [
-        ("server.txt", _verdict_lines(server, mask)),
+        ("server.txt", _server(evidence, checks, mask)),
         ("settings.txt", _settings(mask)),
         ("versions.txt", _versions()),
         ("processes.txt", _processes(mask)),
@@ -136,6 +147,17 @@ def _verdict_lines(verdicts: Iterable[Verdict], mask: Mask) -> Iterator[str]:
             yield f"    - {mask.text(line)}"
 
 
+def _server(evidence: ServerEvidence, checks: Mapping[str, list[Verdict]], mask: Mask) -> Iterator[str]:
+    """Every check that takes no time, with what it found."""
+    titles = check_titles()
+    for name, found in checks.items():
+        # Where a name leads is asked of the network, which a bundle does not wait for.
+        seen = is_seen(name, evidence) and (name != "domain" or evidence.domain_leads is not None)
+        yield f"{'PROBLEM' if found else 'OK' if seen else 'NOT SEEN'}  {name}: {titles[name]}"
+        for line in _verdict_lines(found, mask):
+            yield f"    {line}"
+
+
 def _settings(mask: Mask) -> Iterator[str]:
     for name in PLAIN_SETTINGS:
         value = getattr(settings, name, None)
@@ -143,7 +165,7 @@ def _settings(mask: Mask) -> Iterator[str]:
     for name in MASKED_SETTINGS:
         value = getattr(settings, name, None)
         values = value if isinstance(value, list | tuple) else [value] if value else []
-        yield f"{name}={','.join(mask.place(str(one)) if '/' not in str(one) else '…' for one in values)}"
+        yield f"{name}={','.join(mask.network(str(one)) for one in values)}"
     yield f"SIP_REALM={'set' if settings.SIP_REALM else ''}"
     yield f"DATABASE={connection.vendor}"
 
@@ -186,8 +208,11 @@ def _processes(mask: Mask) -> Iterator[str]:
 def _extensions(server: list[Verdict], mask: Mask) -> Iterator[str]:
     """The verdicts on every extension about which something speaks of trouble, and on numbers that were tried."""
     yield f"extensions: {Extension.objects.count()}, registrations: {Binding.objects.shown().online().count()}"
+    since = timezone.now() - DAY
+    unheard = set(_unheard(since))
     for number in _troubled():
-        verdicts = verdicts_of(gather_number(number), server)
+        faults = call_faults(number, since) if number in unheard else ()
+        verdicts = verdicts_of(gather_number(number), server, faults)
         if any(verdict.severity in (Severity.ERROR, Severity.WARNING) for verdict in verdicts):
             yield ""
             yield f"== {mask.number(number)}"
@@ -205,10 +230,23 @@ def _troubled() -> list[str]:
         .values_list("extension__number", flat=True)[:MOST_EXTENSIONS],
         *Binding.objects.shown().filter(expires_at__gt=since, expires_at__lte=now)
         .values_list("extension__number", flat=True)[:MOST_EXTENSIONS],
+        *_unheard(since),
         *Extension.objects.with_presence().exclude(stored_credential_state="ready")
         .values_list("number", flat=True)[:MOST_EXTENSIONS],
     ]
     return list(dict.fromkeys(numbers))[:MOST_EXTENSIONS]
+
+
+def _unheard(since: datetime) -> list[str]:
+    """The extensions in those of the newest calls whose sound, or whose end, was not good."""
+    calls = CallRecord.objects.filter(start__gt=since).order_by("-start")[:MOST_CALLS]
+    now = timezone.now()
+    found = {
+        number for call in calls
+        if call.cause in BAD_ENDS or media_facts(call.media_rows, call.talk_seconds(now))
+        for number in (call.src, call.dst)
+    }
+    return list(Extension.objects.filter(number__in=found).order_by("pk").values_list("number", flat=True))
 
 
 def _attempts(mask: Mask) -> Iterator[str]:

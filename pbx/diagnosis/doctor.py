@@ -41,9 +41,9 @@ class Check:
 def examine() -> Iterator[Check]:
     """The checks as they are done; the last ones take seconds."""
     evidence = gather_server(quick=False)
-    titles = _titles()
+    titles = check_titles()
     for name, verdicts in judge(evidence).items():
-        yield Check(name, titles[name], tuple(verdicts), tuple(_notes(name, evidence)), _is_seen(name, evidence))
+        yield Check(name, titles[name], tuple(verdicts), tuple(_notes(name, evidence)), is_seen(name, evidence))
     yield Check("settings", titles["settings"], tuple(_settings()))
     tested = False
     for way in ways(evidence):
@@ -70,7 +70,7 @@ def examine_change(values: Mapping[str, str]) -> Iterator[Check]:
 
     :raises django.db.Error: when the database is away."""
     evidence = gather_server(quick=True)
-    titles = _titles()
+    titles = check_titles()
     if "SIP_REALM" in values:
         changed = replace(evidence, stale=stale_for(values["SIP_REALM"]))
         verdict = realm_changed(changed)
@@ -101,7 +101,8 @@ def _settings() -> Iterator[Verdict]:
 NEED_THE_DATABASE = ("migrations", "realm", "old_names")
 
 
-def _is_seen(name: str, evidence: ServerEvidence) -> bool:
+def is_seen(name: str, evidence: ServerEvidence) -> bool:
+    """Whether there was anything to judge by."""
     if name == "firewall":
         return evidence.firewall is not None and evidence.firewall.readable
     return not (evidence.database.error and name in NEED_THE_DATABASE)
@@ -129,10 +130,10 @@ def _notes(name: str, evidence: ServerEvidence) -> Iterator[str]:
 
 def _as_check(tested: Tested) -> Check:
     notes = (tested.note,) if tested.note else ()
-    return Check(tested.name, _titles()[tested.name], tested.verdicts, notes, tested.tested)
+    return Check(tested.name, check_titles()[tested.name], tested.verdicts, notes, tested.tested)
 
 
-def _titles() -> dict[str, str]:
+def check_titles() -> dict[str, str]:
     return {
         "settings": _("Settings"),
         "database": _("Database"),

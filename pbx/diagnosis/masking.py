@@ -84,12 +84,28 @@ class Mask:
             address = ipaddress.ip_address(plain)
         except ValueError:
             return self._as("host", plain)
+        if address.is_loopback:
+            return text
         return self._as("ip-private" if address.is_private else "ip-public", str(address))
 
     def place(self, text: str) -> str:
-        """host:port."""
+        """host:port; a bare address of IPv6 is no name with a port."""
+        if text.count(":") > 1 and not text.startswith("["):
+            try:
+                return self.host(str(ipaddress.IPv6Address(text)))
+            except ValueError:
+                pass
         host, colon, port = text.rpartition(":")
         return f"{self.host(host)}:{port}" if colon and port.isdigit() else self.host(text)
+
+    def network(self, text: str) -> str:
+        """An address, a name, or a network: of that the length stays."""
+        plain, slash, length = text.partition("/")
+        try:
+            ipaddress.ip_address(plain)
+        except ValueError:
+            return "…" if slash else self.place(text)
+        return self.host(plain) + slash + length
 
     # Texts
 

@@ -19,6 +19,7 @@ from pbx.diagnosis.masking import Mask
 from pbx.diagnosis.models import Attempt, CallTrace, WatchedMessage
 from pbx.system.models import SipProcess
 from sipcore.evidence.facts import WireMessage
+from tests.calls.rows import ended, heard, write
 from tests.extensions.rows import make_binding, make_extension
 from tests.support.cases import PASSWORD, OnPostgres, OnSqlite
 from tests.support.phone import Phone
@@ -127,6 +128,22 @@ class BundleTests(TestCase):
         self.assertIn("a=rtpmap:8 PCMA/8000", self.files["ladders-of-calls.txt"])
         self.assertIn("SIP_PORT=", self.files["settings.txt"])
         self.assertIn("Django", self.files["versions.txt"])
+
+    def test_what_was_looked_at_is_told_where_nothing_is_wrong_too(self):
+        self.assertIn("OK  database: Database\n", self.files["server.txt"])
+        self.assertIn("NOT SEEN  domain:", self.files["server.txt"])
+
+    def test_faults_of_the_sound(self):
+        make_extension("1002")
+        write(ended(media=[heard("1001", "1002", 1500), heard("1002", "1001", 0)]))
+        self.assertIn("[no_audio_one_way]", contents(make_bundle())["verdicts.txt"])
+
+    @override_settings(ADMIN_NETS=["127.0.0.0/8", "::1", "203.0.113.0/24", "198.51.100.77", "2001:db8::7", "fc00::/7"])
+    def test_networks(self):
+        self.assertRegex(
+            contents(make_bundle())["settings.txt"],
+            r"ADMIN_NETS=127\.0\.0\.0/8,::1,ip-private-\d+/24,ip-\w+-\d+,ip-\w+-\d+,ip-private-\d+/7\n",
+        )
 
     def test_the_same_phone_has_the_same_mask(self):
         number = re.search(r"From: .*<sip:(ext-\d+)@(host-\d+)>", self.files["ladders-of-failures.txt"])
