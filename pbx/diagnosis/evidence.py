@@ -111,6 +111,14 @@ class ServerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DialledFacts:
+    """The last call to a number that nobody has."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class NumberEvidence:
     """All that is known of one number. ``extension`` None: it is none."""
 
@@ -125,3 +133,4 @@ class NumberEvidence:
     periods: tuple[PeriodFacts, ...] = ()  # the last 24 hours
     similar: tuple[str, ...] = ()  # numbers of extensions that look like it
     renamed_to: str = ""  # the extension that had this number when its password was set
+    dialled: DialledFacts | None = None  # for a number that is no extension

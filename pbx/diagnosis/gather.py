@@ -13,11 +13,13 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from extensions.models import Binding, DigestCredential, Extension
+from pbx.calls.models import CallRecord
 from pbx.diagnosis.blocks import blocks_for
 from pbx.diagnosis.evidence import (
     AttemptFacts,
     BlockFacts,
     DeviceFacts,
+    DialledFacts,
     ExtensionFacts,
     NumberEvidence,
     PeriodFacts,
@@ -71,6 +73,7 @@ def gather_number(number: str, now: datetime | None = None) -> NumberEvidence:
         periods=() if extension is None else _periods(extension, now),
         similar=_similar(number) if extension is None else (),
         renamed_to=_renamed(number) if extension is None else "",
+        dialled=_dialled(number, now) if extension is None else None,
     )
 
 
@@ -201,6 +204,12 @@ def _online_hosts(now: datetime) -> list[str]:
 def _renamed(number: str) -> str:
     rows = DigestCredential.objects.filter(username=number).exclude(extension__number=number)
     return rows.order_by("-changed_at").values_list("extension__number", flat=True).first() or ""
+
+
+def _dialled(number: str, now: datetime) -> DialledFacts | None:
+    calls = CallRecord.objects.filter(dst=number, cause="unknown_number", start__gt=now - RECENT)
+    row = calls.order_by("-start").values_list("src", "start").first()
+    return None if row is None else DialledFacts(*row)
 
 
 def _similar(number: str) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ class EndTests(VerdictCase):
         self.assertIn("The phone itself said so", verdict.why)
         a.invite(a.number).refused(486)  # all its phones are in this very call
         [verdict] = self.told(a, a.number)
-        self.assertIn("All its phones are in calls", verdict.why)
+        self.assertIn("called its own number", verdict.why)
 
     def test_declined(self):
         a, b = self.phones()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from datetime import timedelta
 from unittest import mock
@@ -18,6 +19,7 @@ from pbx.diagnosis.models import Attempt, OnlinePeriod
 from pbx.diagnosis.verdict import Severity, Stage, Verdict
 from pbx.system.models import SipProcess
 from sipcore.evidence.facts import WireMessage
+from tests.calls.rows import row, write
 from tests.diagnosis.evidence_made import asked, attempt, device, evidence
 from tests.extensions.rows import make_binding, make_extension
 
@@ -160,6 +162,13 @@ class GatherTests(DatabaseCase):
             self.fail("1001", "wrong_password", source=f"198.51.100.{port}")
         with self.assertNumQueries(10):
             gather_number("1001")
+
+    def test_a_number_that_somebody_dialled(self):
+        write(row(src="1001", dst="7777", cause="unknown_number", disposition="FAILED", end=time.time()))
+        first = explain_number("7777").first
+        self.assertEqual("unknown_extension", first.code)
+        self.assertIn("1001 dialled it at", first.why)
+        self.assertNotIn("dialled", explain_number("7778").first.why)
 
     def test_what_no_database_takes(self):
         for number in ("\0", "\ud800", "1001\0", "x" * 4000, "", "' OR 1=1 --", "%", "🙂🙂"):

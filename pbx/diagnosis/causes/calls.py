@@ -262,6 +262,13 @@ def busy(evidence: CallEvidence) -> Verdict | None:
     if any(leg.code in (486, 600) for leg in evidence.legs):
         why = _("The phone itself said so: it is in a call, or somebody pressed “decline”, which many phones report as "
                 "busy.")
+    elif evidence.src == evidence.dst:
+        return _quiet(
+            evidence, "busy",
+            _("%(number)s called its own number, and it has no other phone that could ring.")
+            % {"number": shown(evidence.src)},
+            _("Nothing is broken. Call another number, or *43 to hear your own voice."),
+        )
     else:
         why = _("All its phones are in calls, or it has as many calls as one extension may have.")
     return _quiet(evidence, "busy", why, _("Nothing is broken. Call again later."))

@@ -69,9 +69,16 @@ def _no_such_number(evidence: NumberEvidence, rows: list[AttemptFacts]) -> Verdi
         why = _("Either the user name in the phone is wrong, or the extension was never made, was renamed or was "
                 "deleted.")
         do = _("Look at the user name in the phone. If %(number)s is right, press “Add extension” and make it.") % names
+    lines = attempt_lines(rows, evidence.now)
+    if evidence.dialled is not None:
+        names |= {"by": shown(evidence.dialled.by), "time": hour(evidence.dialled.at, evidence.now)}
+        lines = (*lines, _("%(by)s dialled %(number)s at %(time)s.") % names)
+        if not rows:  # no phone has used it to sign in: the one who dialled it is who asks
+            why = _("%(by)s dialled it at %(time)s.") % names + " " + why
+            do = _("Was it dialled by mistake? Then dial the right number.") + " " + do
     return Verdict(
         "unknown_extension", Severity.ERROR, what, why, do + (" " + try_again() if rows else ""),
-        attempt_lines(rows, evidence.now), repair=Repair.ADD_EXTENSION,
+        lines, repair=Repair.ADD_EXTENSION,
         stopped_at=Stage.PASSWORD if rows else Stage.PHONE,
     )
 
