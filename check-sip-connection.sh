@@ -44,6 +44,10 @@ Noma’lum parametr: {option}. --help ni ko‘ring.
 The file {file} cannot be read.
 {file} faylini o‘qib bo‘lmadi.
 Файл {file} не читается.
+@bad.number
+{number} is no log file. Why a phone does not register is said by: {why}
+{number} jurnal fayli emas. Telefon nega ro‘yxatdan o‘tmayotganini shu buyruq aytadi: {why}
+{number} — не файл журнала. Почему телефон не регистрируется, скажет команда: {why}
 @do
 What to do:
 Nima qilish kerak:
@@ -1016,12 +1020,16 @@ summarise() { # the log on stdin; own addresses with spaces around in OWN: one l
         line ~ /^Received message from / {
             split(substr(line, 23), part, " "); source = part[1]; sub(/:$/, "", source)
             asks[source] = (part[2] == "REGISTER")
+            # The test phone of manage.py doctor is none, whatever it sends after it has registered.
+            if (part[2] == "REGISTER") own_phone[source] = (index(part[3], "~doctor-") == 1)
+            if (own_phone[source]) next
             if (part[2] == "OPTIONS" && local_source(source)) next
             if (local_source(source)) inner++; else received++
         }
-        line ~ /^Sending 401 / { asked++ }
+        line ~ /^Sending 401 / { words = split(line, part, " "); if (!own_phone[part[words]]) asked++ }
         line ~ /^Response sent successfully to / {
             split(substr(line, 31), part, " "); source = part[1]; sub(/:$/, "", source)
+            if (own_phone[source]) next
             answered++
             if (part[2] == "200" && asks[source]) { if (local_source(source)) good_inner++; else good++ }
         }
@@ -1229,6 +1237,10 @@ main() {
             ;;
         ?*) printf '%s\n' "$(t bad.option "option=$(clean "$bad" 40)")" >&2; exit 125 ;;
     esac
+    if [[ $LOG_FILE =~ ^[0-9]{1,32}$ && ! -e $LOG_FILE ]]; then
+        printf '%s\n' "$(t bad.number "number=$LOG_FILE" "why=python3 manage.py why $LOG_FILE")" >&2
+        exit 125
+    fi
     if [ -n "$LOG_FILE" ] && [ ! -r "$LOG_FILE" ]; then
         printf '%s\n' "$(t bad.file "file=$(clean "$LOG_FILE")")" >&2
         exit 125

@@ -453,6 +453,13 @@ class LogTests(unittest.TestCase):
                 f"{self.STAMP}Received message from [2001:db8::1]:5060: REGISTER 1003 x",
                 f"{self.STAMP}Registration refused: number=1003 source=2001:db8::1 cause=disabled",
                 "Received message from somebody else's log",
+                # what the doctor does as a phone
+                f"{self.STAMP}Received message from 192.0.2.10:7000: REGISTER ~doctor-7a PBX doctor",
+                f"{self.STAMP}Sending 401 challenge to 192.0.2.10:7000",
+                f"{self.STAMP}Response sent successfully to 192.0.2.10:7000: 401 Unauthorized",
+                f"{self.STAMP}Received message from 192.0.2.10:7000: REGISTER ~doctor-7a PBX doctor",
+                f"{self.STAMP}Response sent successfully to 192.0.2.10:7000: 200 OK",
+                f"{self.STAMP}Received message from 192.0.2.10:7000: INVITE *43 PBX doctor",
             ),
             ["3", "1", "1", "4", "1", "1", "1", "disabled", "1003"],
         )
@@ -503,6 +510,10 @@ class LogTests(unittest.TestCase):
             done = run_program([str(SCRIPT), argument], env=BARE)
             self.assertEqual(done.returncode, 125)
             self.assertTrue(done.stderr)
+        for language in ("uz", "ru", "en"):
+            done = run_program([str(SCRIPT), "1002", "--language", language], env=BARE)
+            self.assertEqual(done.returncode, 125)
+            self.assertIn("python3 manage.py why 1002", done.stderr)
         for language, words in (("uz", "Ishlatish"), ("ru", "Использование"), ("en", "Usage")):
             done = run_program([str(SCRIPT), "--help", "--language", language], env=BARE)
             self.assertEqual(done.returncode, 0)
