@@ -113,7 +113,7 @@ def address(data: bytes) -> None:
             assert (again.uri, again.params) == (first.uri, first.params), "what is written is read as something else"
             assert again.display_name == first.display_name or "\\" in text or '"' in text
             assert again.tag == first.tag
-            assert first.tag is None or not set(first.tag) & set(' \t\r\n;,<>"'), "a tag that breaks out"
+            assert first.tag is None or not set(first.tag) & set(' \t\r\n;,"'), "a tag that breaks out"
 
 
 def lists(data: bytes) -> None:
@@ -194,7 +194,7 @@ def description(data: bytes) -> None:
     for line in written.split(b"\r\n"):
         if line[:2] == b"c=":
             assert line in (b"c=IN IP4 198.51.100.1", b"c=IN IP4 0.0.0.0"), "it leads past the relay"
-        assert not line.startswith((b"a=candidate", b"a=rtcp-mux"))
+        assert line.partition(b":")[0] not in (b"a=candidate", b"a=ice-pwd", b"a=rtcp-mux"), "it leads past the relay"
 
 
 def framing(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Each target with seeded inputs, seconds in all; ``FUZZ=long`` takes new ones each time, and two hundred times as many.
+"""Each target with seeded inputs, seconds in all; ``FUZZ=long`` takes new ones each time, and 200 times as many.
 
 A failure prints its input: put it into ``kept``, with what it was."""
 
