@@ -188,6 +188,37 @@ class Inviting(CallCase):
         peer = self.owner()
         self.assertEqual(400, peer.prove("INVITE", f"sip:3001@{peer.domain}", but={"Contact": None}).status)
 
+    def test_16_7_all_devices_ring_and_the_losers_are_cancelled(self) -> None:
+        """The first 2xx wins; every other branch gets a CANCEL (16.7 step 10), and its 487 an ACK."""
+        caller, first = self.phones()
+        second = self.phone(first.number)
+        call = caller.invite(first.number)
+        here, there = first.expect("INVITE"), second.expect("INVITE")
+        first.ring(here)
+        second.ring(there)
+        theirs = first.answer(here, ack=False)
+        ours = call.connected()
+        first.expect("ACK")
+        second.respond(second.expect("CANCEL"), 200)
+        second.respond(there, 487)
+        second.expect("ACK")
+        self.assertNotEqual(here.branch, there.branch)
+        self.hang_up(caller, ours, first, theirs)
+
+    def test_rfc3262_3_a_caller_that_requires_reliable_answers(self) -> None:
+        """Require: 100rel: the 180 has RSeq and Require, comes again until its PRACK, and the PRACK gets a 200."""
+        caller, called = self.phones()
+        call = caller.invite(called.number, headers=[("Require", "100rel")])
+        called.ring(called.expect("INVITE"))
+        ringing = call.provisional(180)
+        self.assertIn("100rel", ringing.one("Require"))
+        wait_until(lambda: caller.pump(0.05) or caller.times_repeated("SIP/2.0 180"), "the 180 again")
+        rack = [("RAck", f"{ringing.one('RSeq')} {ringing.one('CSeq')}")]
+        self.assertEqual(200, caller.final(caller.request(call.dialog, "PRACK", rack)).status)
+        self.assertEqual(481, caller.final(caller.request(call.dialog, "PRACK", rack)).status)
+        call.cancel()
+        called.expect("CANCEL")
+
     @for_each(unknown="9999", unregistered="3400")
     def test_13_3_1_nobody_is_there(self, number: str) -> None:
         """404 for a number that does not exist, 480 for one without a phone; the caller has proven who he is."""
@@ -339,6 +370,17 @@ class WithinDialogs(CallCase):
         self.assertIn("a=recvonly", answer.sdp)
         caller.ack(ours, answer.cseq)
         called.expect("ACK")
+        self.hang_up(caller, ours, called, theirs)
+
+    def test_14_2_the_called_phone_may_reinvite_too(self) -> None:
+        """Who answered has the same rights within the dialog as who called."""
+        caller, ours, called, theirs = self.connected()
+        sent = called.reinvite(theirs, called.sdp("inactive", version=2))
+        caller.answer(caller.expect("INVITE"), caller.sdp("inactive", version=2), tag=ours.local_tag, ack=False)
+        answer = called.final(sent)
+        self.assertEqual((200, "a=inactive" in answer.sdp), (answer.status, True))
+        called.ack(theirs, answer.cseq)
+        caller.expect("ACK")
         self.hang_up(caller, ours, called, theirs)
 
     def test_14_2_a_refused_reinvite_leaves_the_call(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from tests.hardening.conformance.case import ConformanceCase, for_each
 from tests.hardening.conformance.peer import Peer, parameter
 
@@ -38,12 +36,13 @@ class Registrar(ConformanceCase):
         [seconds] = peer.prove(but={"Expires": "1000"}).bindings.values()
         self.assertGreater(seconds, 100)
 
-    @for_each(case="sip:a@PHONE.example", percent="sip:%61@phone.example", port="sip:a@phone.example")
+    @for_each(case="sip:a@PHONE.example", percent="sip:%61@phone.example", scheme="SIP:a@phone.example")
     def test_19_1_4_equal_addresses_are_one_binding(self, second: str) -> None:
         """Contacts are compared as URIs: the host without regard to case, escapes resolved."""
         peer = self.owner()
-        peer.prove(but={"Contact": "<sip:a@phone.example>"})
-        self.assertEqual(1, len(peer.prove(but={"Contact": f"<{second}>"}).bindings))
+        peer.prove(but={"Contact": "<sip:a@phone.example>", "Call-ID": "one" + peer.call_id})
+        got = peer.prove(but={"Contact": f"<{second}>", "Call-ID": "two" + peer.call_id})
+        self.assertEqual(1, len(got.bindings), got)
 
     @for_each(
         user="sip:A@phone.example", port="sip:a@phone.example:5060", transport="sip:a@phone.example;transport=tcp"
@@ -233,12 +232,9 @@ class Registrar(ConformanceCase):
         add = [("Path", "<sip:192.0.2.1;lr>"), ("Supported", "path")]
         self.assertEqual(["<sip:192.0.2.1;lr>"], self.owner().prove(add=add).all("path"))
 
-    @for_each(nonsense="Contact: <sip:", comma="Contact: ,,", bracket="Contact: sip:a@b>;expires=3")
-    def test_10_3_a_malformed_contact_is_400(self, line: str) -> None:
+    @for_each(open="<sip:a@b", close="sip:a@b>;expires=90", port="<sip:a@b:99999>", host="<sip:a@>", words="a b c")
+    def test_10_3_a_malformed_contact_is_400(self, contact: str) -> None:
         """It is refused, and not guessed at."""
         peer = self.owner()
-        peer.prove(but={"Contact": None})
-        data = re.sub(rb"Contact: [^\r]*", line.encode(), peer.proven())
-        got = peer.ask(data)
-        self.assertIn(got.status, (200, 400))
+        self.assertEqual(400, peer.prove(but={"Contact": contact}).status)
         self.assertEqual({}, self.asked(peer))
