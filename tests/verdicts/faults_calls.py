@@ -126,6 +126,17 @@ class CallFaults(Place):
             self.assertGreaterEqual(call.final(60).status, 400)
             fault.is_named("--call", self.uniqueid(ann.number, ben.number))
 
+    def test_nat_keepalive_lost_of_a_phone_that_crashed(self):
+        with self.fault("nat_keepalive_lost", "baresip", "killed, without any router; and one call to it") as fault:
+            host = self.host()
+            ben = self.phone(MIDDLE, host, expires=3600)
+            self.administrate(f"e = Extension.objects.get(number='{ben.number}'); e.ring_seconds = 6; e.save()")
+            ben.program.kill()
+            ann = self.wire_phone()
+            self.assertGreaterEqual(ann.invite(ben.number, ann.sdp()).final(60).status, 400)
+            self.assertTrue(self.record(ann.number, ben.number, 60).legs[0]["silent"])
+            fault.is_named(ben.number)
+
     def wire_phone(self) -> Caller:
         host, number = self.host(), self.new_extension()
         with inside(host.namespace):
