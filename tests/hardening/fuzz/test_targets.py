@@ -1,4 +1,4 @@
-"""Each target with seeded inputs, seconds in all; ``FUZZ=long`` takes new ones each time, and 200 times as many.
+"""Each target with seeded inputs, seconds in all; ``FUZZ=long`` takes new ones each time, and 50 times as many.
 
 A failure prints its input: put it into ``kept``, with what it was."""
 
@@ -54,7 +54,7 @@ class FuzzTests(unittest.TestCase):
         target = TARGETS[name]
 
         @settings(
-            max_examples=target.examples * (200 if LONG else 1),
+            max_examples=target.examples * (50 if LONG else 1),
             derandomize=not LONG,
             database=None,
             deadline=None,
