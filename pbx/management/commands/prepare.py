@@ -3,6 +3,7 @@ import sys
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
+from pbx.operations.alone import announce_running
 from pbx.startup.greeting import next_steps
 from pbx.startup.preparation import make_first_login, prepare_database
 from pbx.startup.refusal import Refusal
@@ -15,6 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options):
         try:
+            announce_running()
             prepare_database()
             login = make_first_login()
         except Refusal as refusal:

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 
+from pbx.operations.alone import announce_running
 from pbx.startup.greeting import admin_address, next_steps
 from pbx.startup.instance import take_instance_lock
 from pbx.startup.ports import check_ports
@@ -23,6 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         try:
             lock = take_instance_lock(settings.VAR_DIR / "start.lock", admin_address())
+            announce_running()
             check_ports(settings.SIP_HOST, settings.SIP_PORT, settings.WEB_HOST, settings.WEB_PORT)
             prepare_database()
             login = make_first_login()

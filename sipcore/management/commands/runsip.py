@@ -24,6 +24,8 @@ from extensions.directory import DjangoDirectory
 from pbx.calls.store import DjangoCallStore
 from pbx.diagnosis.guard_store import DjangoGuardStore
 from pbx.diagnosis.store import DjangoEvidenceStore
+from pbx.operations.alone import announce_running
+from pbx.startup.refusal import Refusal
 from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
 from pbx.system.identity import current_realm
@@ -77,12 +79,15 @@ class Command(BaseCommand):
             raise CommandError(_("%(port)s is not a port: choose one from 1 to 65535.") % {"port": port})
         log = SipLog(sys.stderr.fileno(), settings.LOG_FORMAT, Level.DEBUG if verbosity > 1 else Level.INFO)
         try:
+            announce_running()
             realm = self._realm()
             rtp_ports(settings.RTP_PORTS)
             process = SipServerProcess(realm, domain or sip_domain(), log)
             process.server.open(self._addresses(host, port))
             connection.close()  # from here on only the store's thread talks to the database
             asyncio.run(process.run())
+        except Refusal as refusal:
+            raise CommandError(str(refusal)) from None
         except CannotListen as error:
             raise CommandError(self._why_not(error)) from None
         except RelayFailed as error:
