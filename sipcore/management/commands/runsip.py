@@ -25,6 +25,7 @@ from pbx.calls.store import DjangoCallStore
 from pbx.diagnosis.guard_store import DjangoGuardStore
 from pbx.diagnosis.store import DjangoEvidenceStore
 from pbx.operations.alone import announce_running
+from pbx.startup.ports import already_runs
 from pbx.startup.refusal import Refusal
 from pbx.subscriptions.store import DjangoSubscriptionStore
 from pbx.system.heartbeat import beat
@@ -130,6 +131,8 @@ class Command(BaseCommand):
                 return _(
                     "Port %(port)s/%(transport)s is taken by another program. Stop it, or set SIP_PORT in .env."
                 ) % names
+            if owner.ours:
+                return already_runs(owner)
             names |= {"name": owner.name, "pid": owner.pid}
             return _(
                 "Port %(port)s/%(transport)s is taken by %(name)s (process %(pid)s). Stop it with `kill %(pid)s`, "
