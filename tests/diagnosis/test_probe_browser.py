@@ -60,7 +60,8 @@ class ProbeBrowserTests(PbxCase):
         self.addCleanup(self.browser.driver.execute_cdp_cmd, "Emulation.clearDeviceMetricsOverride", {})
 
     def headline(self) -> str:
-        return self.browser.find(".headline").text
+        # In one step: the page replaces it every few seconds.
+        return self.browser.driver.execute_script("return document.querySelector('.headline').innerText")
 
     def tone(self) -> str:
         return self.browser.find(".state").get_attribute("class").removeprefix("state ")
