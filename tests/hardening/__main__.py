@@ -1,0 +1,71 @@
+"""The table of figures against goals:
+
+    python -m tests.hardening [--quick] [--seed N] [PROGRAM ...]
+
+Root and the programs that ``.ci/run`` installs are needed for the whole (network namespaces, a small tmpfs, PostgreSQL,
+rtpengine, libfaketime). Run it on a machine that does nothing else. ``--quick`` does each in small, in five minutes in
+all, and does not fail for figures that hang on the machine's speed. Ends with the number of goals missed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from unittest import SkipTest
+
+from tests.hardening.programs import ORDER, Figure, Scale
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.hardening")
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(ORDER)}; all without")
+    parser.add_argument("--quick", action="store_true", help="each in small, five minutes in all")
+    parser.add_argument("--seed", type=int, default=1, help="of everything random (default 1)")
+    options = parser.parse_args(arguments)
+    for name in options.programs:
+        if name not in ORDER:
+            parser.error(f"no program {name}; there are {', '.join(ORDER)}")
+    scale = Scale(options.quick, options.seed)
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, seed {scale.seed}{', quick' * scale.quick}\n")
+    missed = skipped = 0
+    for name in options.programs or ORDER:
+        begin = time.monotonic()
+        print(name, flush=True)
+        for figure in _figures(name, scale):
+            if figure is None:
+                skipped += 1
+                continue
+            judged = not (figure.timed and scale.quick)
+            missed += judged and not figure.met
+            print(_line(figure, judged), flush=True)
+        print(f"  ({time.monotonic() - begin:.0f} s)\n", flush=True)
+    print(f"{missed} goals missed, {skipped} programs not run")
+    if skipped and os.environ.get("CI"):
+        missed += skipped
+    return min(missed, 100)
+
+
+def _figures(name: str, scale: Scale) -> Iterator[Figure | None]:
+    """``None`` stands for a program that cannot run here."""
+    try:
+        yield from importlib.import_module(f"tests.hardening.programs.{name}").measure(scale)
+    except SkipTest as reason:
+        print(f"  not run: {reason}")
+        yield None
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        yield Figure("the program itself", "ended with an exception", "to its end", False)
+
+
+def _line(figure: Figure, judged: bool) -> str:
+    verdict = "met" if figure.met else "MISSED" if judged else "missed (not judged in small)"
+    line = f"  {verdict:7} {figure.what}: {figure.measured} (goal: {figure.goal})"
+    return f"{line}\n          {figure.cause}" if figure.cause and not figure.met else line
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
