@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from extensions import admin_views, registration_admin, registration_views  # noqa: F401 (Registrations register)
+from extensions.audit import changes_of
 from extensions.filters import CredentialFilter, OnlineFilter
 from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension
@@ -113,7 +114,8 @@ class ExtensionAdmin(admin.ModelAdmin):
                 "title": _("Extension %(number)s") % {"number": form.initial.get("number", obj.number)},
                 "subtitle": None,
                 "devices": devices_of(obj), "extension": obj, "state": obj.credential_state,
-                "states": CredentialState, "can_change": self.has_change_permission(request, obj),
+                "states": CredentialState, "changes": changes_of(obj),
+                "can_change": self.has_change_permission(request, obj),
                 "out_of_reach": admin_views.out_of_phones_reach(request),
             }
         return super().render_change_form(request, context, add=add, change=change, form_url=form_url, obj=obj)
@@ -145,7 +147,7 @@ class ExtensionAdmin(admin.ModelAdmin):
         if not add and getattr(form, "renames", False):
             return [{"changed": {"fields": [
                 str(_("number: %(old)s became %(new)s")) % {"old": form.old_number, "new": form.instance.number}
-            ]}}, *([{"changed": {"fields": [str(_("password"))]}}] if form.raw_password else [])]
+            ]}}, *([{"changed": {"fields": ["password"]}}] if form.raw_password else [])]
         return message
 
     def response_add(self, request, obj, post_url_continue=None):
@@ -192,7 +194,7 @@ class ExtensionAdmin(admin.ModelAdmin):
         for extension in queryset.exclude(enabled=enabled):
             extension.enabled = enabled
             extension.save(update_fields=["enabled"])
-            self.log_change(request, extension, [{"changed": {"fields": [str(_("enabled"))]}}])
+            self.log_change(request, extension, [{"changed": {"fields": ["enabled"]}}])
             changed += 1
         text = (ngettext("%(count)d extension is enabled now.", "%(count)d extensions are enabled now.", changed)
                 if enabled else

@@ -65,7 +65,7 @@ def password(admin, request: HttpRequest, pk: int) -> HttpResponse:
         raw = form.raw_password
         extension.set_password(raw)
         extension.save(update_fields=["password"])
-        admin.log_change(request, extension, [{"changed": {"fields": [_("password")]}}])
+        admin.log_change(request, extension, [{"changed": {"fields": ["password"]}}])
         used = request.session.get(USED_FORMS, [])
         request.session[USED_FORMS] = [*used, form.cleaned_data["once"]][-USED_FORMS_KEPT:]
         return render_card(admin, request, extension, raw)

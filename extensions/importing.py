@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 
+from extensions.audit import log_from_terminal
 from extensions.bulk import Change, save_many
 from extensions.csv_tables import TableRow, original_cell
 from extensions.hashers import hash_extension_password
@@ -51,6 +54,7 @@ class Plan:
 
     changes: list[Change] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)  # fields of the model that the table sets
+    fields: list[str] = field(default_factory=list)  # the same as people name them, in English, with the password
     without_credential: list[str] = field(default_factory=list)  # numbers that no phone will be able to use
     weak: list[str] = field(default_factory=list)  # numbers whose password is accepted but weak
     generated: list[str] = field(default_factory=list)  # numbers whose password was generated
@@ -62,7 +66,7 @@ def plan_import(columns: Collection[str], rows: Iterable[TableRow], *, update: b
     """Check every row against the rules and the extensions that are there. ``update`` allows to change those;
     ``generate`` gives a password to whoever would be without a credential. Raises BadLines. Reads, writes nothing."""
     stored = {extension.number.lower(): extension for extension in _stored()}
-    plan = Plan(columns=[FIELDS[column] for column in columns if column in FIELDS])
+    plan = Plan(columns=[FIELDS[column] for column in columns if column in FIELDS], fields=_named(columns))
     bad: list[BadLine] = []
     seen: dict[str, int] = {}
     for count, row in enumerate(rows, start=1):
@@ -77,7 +81,7 @@ def plan_import(columns: Collection[str], rows: Iterable[TableRow], *, update: b
 
 
 def carry_out(plan: Plan, before_commit: Callable[[], None] = lambda: None) -> None:
-    """Hash the passwords (seconds for thousands) and then write everything in one short transaction.
+    """Hash the passwords (seconds for thousands) and then write everything in one short transaction, with who did it.
     ``before_commit`` is called between the two. Raises what ``save_many`` raises, with nothing written."""
     changes = [change for change in plan.changes if change.raw is not None]
     # PBKDF2 runs outside Python's global lock: threads use every core.
@@ -86,12 +90,23 @@ def carry_out(plan: Plan, before_commit: Callable[[], None] = lambda: None) -> N
         for change, encoded in zip(changes, hashes, strict=True):
             change.extension.password = encoded
     before_commit()
-    save_many(plan.changes, plan.columns)
+    extensions = [change.extension for change in plan.changes]
+    made = [extension for extension in extensions if extension.pk is None]
+    changed = [extension for extension in extensions if extension.pk is not None]
+    with transaction.atomic():
+        save_many(plan.changes, plan.columns)
+        log_from_terminal("importextensions", made, changed, plan.fields)
 
 
 def _stored() -> Iterable[Extension]:
     # The state is asked for with the rows: importing over 10,000 extensions takes one query.
     return Extension.objects.order_by().with_presence().iterator(chunk_size=2000)
+
+
+def _named(columns: Collection[str]) -> list[str]:
+    with override(None):
+        named = [str(Extension._meta.get_field(FIELDS[column]).verbose_name) for column in columns if column in FIELDS]
+    return [*named, "password"] if {"password", "ha1", "ha1_sha256"} & set(columns) else named
 
 
 def _plan_row(plan, row, stored, seen, *, update: bool, generate: bool):

@@ -8,11 +8,12 @@ import sys
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import DatabaseError, IntegrityError, OperationalError
+from django.db import DatabaseError, IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from extensions.audit import log_from_terminal
 from extensions.management.database_command import DatabaseCommand, first_line
 from extensions.models import CredentialState, Extension
 from extensions.passwords import generate_password, password_warning, validate_password
@@ -48,7 +49,11 @@ class Command(DatabaseCommand):
         same = not made and extension.check_password(raw)
         try:
             extension.set_password(raw)
-            extension.save(update_fields=None if made else ["password"])
+            with transaction.atomic():
+                extension.save(update_fields=None if made else ["password"])
+                log_from_terminal(
+                    "setpassword", [extension] if made else [], [] if made else [extension], ["password"]
+                )
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
         except IntegrityError:
