@@ -86,7 +86,7 @@ def rewrite(session: Session, advertised: str, ports: Sequence[int]) -> bytes:
     session.origin = session.origin._replace(address_type=family, address=advertised)
     if session.connection is not None:
         session.connection = zero if _is_zero(session.connection) else ours
-    session.remove(*ICE)
+    session.remove(*ICE, *ONE_PORT, "rtcp")  # the last four belong to a medium: here nobody knows who heeds them
     session.attributes[:] = [line for line in session.attributes if not _bundles(line)]
     for index, media in enumerate(session.media):
         media.port = ports[index]

@@ -30,6 +30,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
 _PROTOCOL = re.compile(r"[!#$%&'*+\-./0-9A-Z^_`a-z{|}~]{1,64}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_STRAY_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all but tab and the ends of lines
 
 
 class Origin(NamedTuple):
@@ -188,12 +189,14 @@ class Session(_Attributes):
 def parse_sdp(data: bytes) -> Session:
     """Read a session description. Raises SipError 400. Linear in its length.
 
-    Lenient: bare LF as line end, lines out of order, no `t=`, no `s=`, unknown lines (dropped). Not lenient: no `v=0`
-    first, no `o=`, a broken `m=` or `c=`.
+    Lenient: bare LF as line end, lines out of order, no `t=`, no `s=`, unknown lines (dropped), control characters
+    (replaced). Not lenient: no `v=0` first, no `o=`, a broken `m=` or `c=`.
     """
     if len(data) > MAX_SDP:
         raise SipError(400, "SDP Too Long")
-    lines = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = data.decode("utf-8", "replace").replace("\t", " ")
+    text = _STRAY_CONTROL.sub("\ufffd", text)  # here and not on the way out: what is left of a line must still be one
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > MAX_LINES:
         raise SipError(400, "SDP Too Long")
     lines = [line for line in lines if line.strip(" \t")]

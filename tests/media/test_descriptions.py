@@ -101,6 +101,10 @@ class DescriptionTests(unittest.TestCase):
                 self.assertTrue(lines[1].endswith(f" IN {family} {address}"))
                 self.assertIn(f"c=IN {family} {address}", lines)
 
+    def test_what_belongs_to_a_medium_is_not_told_of_the_session(self) -> None:
+        lines = rewritten(BARESIP.replace("t=0 0", "t=0 0\na=rtcp-mux\na=rtcp:9 IN IP4 203.0.113.7"), [10_008])
+        self.assertEqual([line for line in lines if line.startswith("a=rtcp")], ["a=rtcp:10009", "a=rtcp-rsize"])
+
     def test_all_else_passes_untouched(self) -> None:
         for text, ports in ((CHROMIUM, [10_000, 10_002]), (LINPHONE, [10_004, 10_006]), (BARESIP, [10_008])):
             lines = set(rewritten(text, ports))

@@ -120,6 +120,14 @@ class SdpTest(unittest.TestCase):
         media = parse_sdp(start + maps).media[0]
         self.assertEqual((media.codecs, media.ptime), ([], None))
 
+    def test_control_characters_are_replaced_as_they_come_in(self):
+        data = b"v=0\r\no=\x00 1 1 IN IP4 h\r\ns=a\tb\x1b[2J\r\ni=\t\r\nu=\x7f\r\nm=audio 1 RTP/AVP 0\r\na=x:\x01\r\n"
+        session = parse_sdp(data)
+        self.assertEqual(session.origin.username, "\ufffd")
+        self.assertEqual(session.name, "a b\ufffd[2J")
+        self.assertEqual(session.media[0].get("x"), "\ufffd")
+        self.assertEqual(parse_sdp(session.to_bytes()), session)
+
     def test_strict_out(self):
         session = parse_sdp(OFFER)
         session.name = "a\r\nm=evil 1 RTP/AVP 0"

@@ -69,6 +69,9 @@ KEPT: list[tuple[str, str, bytes]] = [
     ),
     ("sdp", "32: an fmtp without anything", SDP + b"a=fmtp\r\na=fmtp:\r\na=fmtp: \r\na=rtpmap:\r\n"),
     ("sdp", "32: an fmtp of a payload that is too large", SDP + b"a=fmtp:999999999999 x\r\n"),
+    ("sdp", "a text of control characters alone", SDP.replace(b"s=-", b"s=-\r\ni=\t\r\nu=\x01")),
+    ("sdp", "a name in the origin that is a control character", SDP.replace(b"o=-", b"o=\0")),
+    ("sdp", "rtcp-mux where it belongs to no medium", SDP.replace(b"t=0 0", b"t=0 0\r\na=rtcp-mux\r\na=rtcp:9")),
     (
         "call",
         "32: a body of many parts that has none",
