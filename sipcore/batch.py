@@ -22,15 +22,22 @@ from sipcore.registrar import (
 
 
 class RegistrationBatch:
-    """Runs in the store's thread. ``decoy_ha1``, by algorithm, stands in for numbers that do not exist."""
+    """Runs in the store's thread. ``decoy_ha1``, by algorithm, stands in for numbers that do not exist. ``draw``: a
+    number at random from 0 to less than 1, another one for each REGISTER."""
 
     def __init__(
-        self, directory: Directory, policy: Policy, decoy_ha1: dict[str, str], wall: Callable[[], float]
+        self,
+        directory: Directory,
+        policy: Policy,
+        decoy_ha1: dict[str, str],
+        wall: Callable[[], float],
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._directory = directory
         self._policy = policy
         self._decoy_ha1 = decoy_ha1
         self._wall = wall
+        self._draw = draw
 
     def __call__(self, asked: Sequence[Registration]) -> list[Decision]:
         """The decisions, in the order asked; every :class:`Accepted` among them is on disk when this returns.
@@ -96,7 +103,9 @@ class RegistrationBatch:
                 touched: dict[str, Binding] = {}
                 forgotten: set[BindingId] = set()
                 for index in indexes:
-                    decision = register(asked[index], by_id[account_id], list(rows.values()), self._policy, now)
+                    decision = register(
+                        asked[index], by_id[account_id], list(rows.values()), self._policy, now, self._draw()
+                    )
                     decided[index] = decision
                     if isinstance(decision, Accepted):
                         for binding in decision.changed:

@@ -3,6 +3,7 @@ what to store and what to answer come out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -18,6 +19,9 @@ MAX_CONTACTS = 10
 
 MAX_ENDED = 20
 """Ended bindings kept for an extension: baresip is a new device at every start."""
+
+SHORTEST = 0.8
+"""Of the time asked, what a phone is granted at least: those that registered together come back apart."""
 
 # The widths of the columns these end up in. Cut here, before the batch, so that no row can spoil its neighbours.
 # A contact, a key or a path that is too long cannot be cut without lying, so it is refused.
@@ -128,10 +132,16 @@ Decision = Accepted | Refused | Stale | Busy
 
 
 def register(
-    asked: Registration, account: Account, bindings: Sequence[Binding], policy: Policy, now: float
+    asked: Registration,
+    account: Account,
+    bindings: Sequence[Binding],
+    policy: Policy,
+    now: float,
+    draw: float = 0.0,
 ) -> Decision:
     """Decide one authenticated REGISTER against all bindings of its address-of-record (RFC 3261 10.3, steps 6
-    to 8). Nothing of ``bindings`` is changed in place; an answer other than :class:`Accepted` changes nothing."""
+    to 8). Nothing of ``bindings`` is changed in place; an answer other than :class:`Accepted` changes nothing.
+    ``draw``: a number at random, from 0 to less than 1, by which the time granted is shortened."""
     highest = max((b.nc for b in bindings if b.nonce == asked.credentials.nonce), default=0)
     if asked.nc <= highest:
         return Stale()
@@ -145,7 +155,7 @@ def register(
     moves: list[tuple[Binding, tuple[str, int]]] = []
     on_record = {b.key: b for b in bindings}
     for contact in asked.contacts:
-        expires = _granted(contact, asked, policy)
+        expires = _granted(contact, asked, policy, draw)
         if isinstance(expires, Refused):
             return expires
         known = on_record.get(contact.key)
@@ -194,13 +204,17 @@ def _remove_all(asked: Registration, living: dict[str, Binding], now: float) -> 
     return Accepted([], [_ended(b, asked, now) for b in living.values()], [])
 
 
-def _granted(contact: ContactRequest, asked: Registration, policy: Policy) -> int | Refused:
+def _granted(contact: ContactRequest, asked: Registration, policy: Policy, draw: float) -> int | Refused:
+    """Whole seconds. A registrar may shorten what was asked and never lengthen it (RFC 3261 10.3 step 7): by up to a
+    fifth, evenly, but not below the least, which some phones ask for to keep their way open."""
     expires = contact.expires if contact.expires is not None else asked.expires
     if expires is None:
         expires = policy.default_expires
     if 0 < expires < policy.min_expires:
         return Refused(423, Cause.EXPIRES_TOO_SHORT, policy.min_expires)
-    return min(expires, policy.max_expires)
+    longest = min(expires, policy.max_expires)
+    shortest = min(longest, max(policy.min_expires, math.ceil(longest * SHORTEST)))
+    return longest - int(draw * (longest - shortest + 1))
 
 
 def _bound(

@@ -50,6 +50,13 @@ class Deciding(BatchTestCase):
         self.directory.by_number["1002"].enabled = False
         self.assertEqual(self.batch([self.ask(1002, password="x")]), [Refused(403, Cause.WRONG_PASSWORD)])
 
+    def test_phones_of_one_batch_are_granted_different_times(self):
+        draw = iter((0.0, 0.5, 0.25)).__next__
+        batch = RegistrationBatch(self.directory, Policy(node="n1"), {"MD5": "0" * 32}, lambda: NOW, draw)
+        batch([self.ask(number) for number in (1001, 1002, 1003)])
+        stored = sorted((b.account_id, b.expires_at - NOW) for b in self.directory.rows.values())
+        self.assertEqual([seconds for _, seconds in stored], [3600, 3240, 3420])
+
     def test_requests_of_one_extension_are_folded_in_their_order(self):
         on = self.ask(1001)
         off = asks(contact("sip:1001@192.168.1.5:5062", expires=0), number="1001", call_id="c1001")

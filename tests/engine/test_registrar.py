@@ -19,8 +19,8 @@ class RegistrarTestCase(TestCase):
         self.now = NOW
         self.policy = Policy(node="n1")
 
-    def register(self, asked):
-        decision = register(asked, self.account, list(self.rows.values()), self.policy, self.now)
+    def register(self, asked, draw=0.0):
+        decision = register(asked, self.account, list(self.rows.values()), self.policy, self.now, draw)
         if isinstance(decision, Accepted):
             for binding in decision.changed:
                 self.rows[binding.key] = binding
@@ -58,6 +58,41 @@ class Lifetimes(RegistrarTestCase):
         self.register(asks(contact(), expires=60))
         self.now += 61
         self.assertEqual(self.register(asks()).current, [])
+
+
+class Spread(RegistrarTestCase):
+    """Those that registered together must not come back together: what is granted is up to a fifth less."""
+
+    def granted(self, seconds, draw):
+        decision = self.register(asks(contact(), expires=seconds), draw)
+        return [b.expires_at - NOW for b in decision.current]
+
+    def test_it_is_shortened_by_up_to_a_fifth_and_never_lengthened(self):
+        self.assertEqual(self.granted(3600, 0.0), [3600])
+        self.assertEqual(self.granted(3600, 0.5), [3240])
+        self.assertEqual(self.granted(3600, 0.999999), [2880])
+
+    def test_all_in_between_are_as_likely(self):
+        granted = [self.granted(100, step / 21 + 0.01)[0] for step in range(21)]
+        self.assertEqual(granted, list(range(100, 79, -1)))
+
+    def test_the_least_is_left_as_it_is(self):
+        """A phone behind a router asks for it to keep its way open."""
+        self.assertEqual(self.granted(60, 0.999999), [60])
+
+    def test_never_below_the_least(self):
+        self.assertEqual(self.granted(65, 0.999999), [60])
+
+    def test_what_is_too_long_is_cut_first(self):
+        self.assertEqual(self.granted(2**31, 0.999999), [2880])
+
+    def test_signing_off_is_not_shortened(self):
+        self.granted(3600, 0.5)
+        self.assertEqual(self.granted(0, 0.5), [])
+
+    def test_all_contacts_of_one_request_come_back_together(self):
+        decision = self.register(asks(contact(PHONE), contact(OTHER), expires=3600), 0.5)
+        self.assertEqual([b.expires_at - NOW for b in decision.current], [3240, 3240])
 
 
 class Bindings(RegistrarTestCase):

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import random
 import secrets
 import socket
 import sys
@@ -180,7 +181,7 @@ class SipServerProcess:
         )
         self.server = Server(core, log, every_second=lambda: chores.every_second(), ready=self._ready)
         self._store = core.store = Store(
-            RegistrationBatch(directory, policy, decoys, clock.wall),
+            RegistrationBatch(directory, policy, decoys, clock.wall, random.random),
             self.server.completed,
             self._broken,
             settings.SIP_INBOX_LIMIT,
