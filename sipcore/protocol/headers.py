@@ -17,7 +17,7 @@ LARGEST = 2**32 - 1  # what a larger number of seconds or a larger counter is re
 
 # RFC 3261 25.1: token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" )
 TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
-# a tag or branch as phones send it: any printable ASCII that cannot leave its parameter
+# a branch as phones send it: any printable ASCII that cannot leave its parameter
 _OPAQUE = re.compile(r"[!#-+\x2d-:<-~]+")
 # header names may hold quoted parameter names of intmeth and "+sip.instance" alike
 _PARAM_NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,128}")
@@ -280,10 +280,10 @@ def _bare_address(kind: type[Address], text: str) -> Address:
 
 
 def _address_params(text: str) -> Params:
-    if text[:4] == "tag=" and _OPAQUE.fullmatch(tag := text[4:]) is not None:
+    if text[:4] == "tag=" and TOKEN.fullmatch(tag := text[4:]) is not None:
         return {"tag": tag}  # the usual From and To
     params = parse_params(text)
-    if "tag" in params and ((value := params["tag"]) is None or _OPAQUE.fullmatch(value) is None):
+    if "tag" in params and ((value := params["tag"]) is None or TOKEN.fullmatch(value) is None):
         raise SipError(400, "Bad Tag")
     return params
 

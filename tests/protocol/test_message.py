@@ -148,6 +148,13 @@ class SmugglingTest(MessageTestCase):
             self.refused(head=HEAD.replace(";tag=a", f";tag={bad}"))
             self.refused(head=HEAD.replace("z9hG4bK1", f"z9hG4bK{bad}" if bad else ""))
 
+    def test_a_tag_is_a_token(self):
+        """RFC 3261 25.1: what others would read as the end of an address is none."""
+        for bad in ("<x>", "a<", "a>", "a@b", "a\\", "[a]", "a=b", "a?b", "a:b"):
+            self.refused(head=HEAD.replace(";tag=a", f";tag={bad}"))
+            self.refused(head=HEAD.replace(";tag=a", f";tag={bad};x=1"))
+        self.assertEqual(read(head=HEAD.replace(";tag=a", ";tag=_a~1'+`*%!-.")).from_.tag, "_a~1'+`*%!-.")
+
 
 class NumberTest(MessageTestCase):
     HUGE = "9" * 5000

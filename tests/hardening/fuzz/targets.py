@@ -113,7 +113,7 @@ def address(data: bytes) -> None:
             assert (again.uri, again.params) == (first.uri, first.params), "what is written is read as something else"
             assert again.display_name == first.display_name or "\\" in text or '"' in text
             assert again.tag == first.tag
-            assert first.tag is None or not set(first.tag) & set(' \t\r\n;,"'), "a tag that breaks out"
+            assert first.tag is None or not set(first.tag) & set(' \t\r\n;,"<>\\@'), "a tag that breaks out"
 
 
 def lists(data: bytes) -> None:
