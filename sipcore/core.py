@@ -18,6 +18,7 @@ from sipcore.calls.leg import ALLOW
 from sipcore.clock import Clock
 from sipcore.evidence.recorder import Recorder
 from sipcore.guard.door import Door
+from sipcore.inbox import Classifier
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.log import SipLog
@@ -78,6 +79,8 @@ class Settings:
     trusted_proxies: Callable[[str], bool] = field(default=lambda host: False)
     is_local: Callable[[str], bool] = field(default=lambda host: True)
     """Whether an address is in a network of our own: no router that forgets lies between."""
+    emergency: frozenset[str] = frozenset()
+    """Numbers whose calls are the last to be shed."""
 
 
 class Core:
@@ -116,6 +119,8 @@ class Core:
         }
         self.calls: Switchboard | None = None
         self.door: Door | None = None
+        self.rank = Classifier(self.keepalive.lives_at, self._known.__contains__, self._in_dialog, settings.emergency)
+        """In which order raw packets are served under overload."""
 
     # From the network
 
@@ -185,6 +190,10 @@ class Core:
                 self.recorder.malformed(broken, flow, error, data)
                 if self.may_say(flow):
                     self._log.info(f"Received message from {place(flow)}: not understood ({error.reason})")
+            case events.LeftUnanswered(request, flow):
+                if self.may_say(flow):
+                    size = request.size
+                    self._log.info(f"{request.method} from {place(flow)} not answered: {size} bytes are too few")
             case events.KeepAlive(flow):
                 self._log.debug(f"Keep-alive from {place(flow)}")
 
@@ -250,8 +259,9 @@ class Core:
         if store is None or self.draining:
             self._unavailable(request, flow)
             return
-        job = Job(asked, None, request, now)
-        if not store.has_room:
+        is_known = self.keepalive.lives_at(flow.remote) or self.connections.is_registered(flow.connection)
+        job = Job(asked, None, request, now, refreshes=is_known)
+        if not store.has_room(job):
             self._unavailable(request, flow)
             return
         job.transaction = self.endpoint.accept(request, flow, now)
@@ -275,6 +285,9 @@ class Core:
             self.calls.on_request(request, flow, now)
         elif request.method != "ACK":  # an ACK is never answered
             self._unavailable(request, flow)
+
+    def _in_dialog(self, call_id: str, tag: str) -> bool:
+        return self.calls is not None and self.calls.in_dialog(call_id, tag)
 
     # Back from the store
 

@@ -105,6 +105,10 @@ class KeepAlive:
         if not place.phones:
             del self._by_remote[watched.flow.remote]
 
+    def lives_at(self, remote: tuple[str, int]) -> bool:
+        """Whether somebody who is watched lives at this very address and port."""
+        return remote in self._by_remote
+
     def heard(self, remote: tuple[str, int], now: float) -> None:
         """A datagram came from there: whoever lives there is alive, and its router remembers."""
         place = self._by_remote.get(remote)

@@ -1,16 +1,20 @@
 """The loop of the SIP sockets. They are in ``udp_socket``, ``tcp_listener`` and ``tcp_socket``, and nowhere else.
 
 UDP: one ``add_reader`` a socket, which drains up to 64 datagrams a wake-up: six times cheaper than asyncio's own
-datagram transport. TCP: on the same ports."""
+datagram transport. When there are more, the kernel is emptied into the inbox and served in its order, a slice of time
+after the other. TCP: on the same ports."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from sipcore.core import Core
+from sipcore.inbox import Inbox, Rank
 from sipcore.log import SipLog
 from sipcore.protocol.flow import Flow
 from sipcore.store import Job
@@ -18,6 +22,20 @@ from sipcore.tcp_socket import TcpSockets
 from sipcore.udp_socket import Address, CannotListen, UdpSocket
 
 DRAIN = 64
+"""Datagrams that may be there at once and still be served as they came."""
+
+EMPTIED = 1024
+"""Datagrams moved from the kernel to the inbox at once, under overload."""
+
+SLICE = 0.005
+"""Seconds of work after which the loop has its turn: timers, other sockets, and whoever ranks higher by now."""
+
+AT_ONCE = 8
+"""Decisions of the store that are answered between two looks at the time."""
+
+SAY_SECONDS = 10.0
+"""Between two lines about what was shed."""
+
 STOP_SECONDS = 4.0
 ROUNDS = 8
 """How often what was sent may lead to more to send (a broken flow does), before others have their turn."""
@@ -48,6 +66,10 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pump_asked = False
+        self._inbox = Inbox()
+        self._decided: deque[Job] = deque()
+        self._serving = self._answering = False
+        self._say_shed_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
 
@@ -118,23 +140,81 @@ class Server:
             self._loop.call_soon(self._pump)
 
     def _complete(self, jobs: list[Job]) -> None:
-        self._core.completed(jobs)
+        self._decided.extend(jobs)
+        if not self._answering:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Answer what the store has decided: a slice of a large batch after the other."""
+        end = time.monotonic() + SLICE
+        decided = self._decided
+        while decided and time.monotonic() < end:
+            self._core.completed([decided.popleft() for _ in range(min(AT_ONCE, len(decided)))])
         self._pump()
+        self._answering = bool(decided)
+        if decided and self._loop is not None:
+            self._loop.call_soon(self._answer)
 
     def _drain(self, opened: UdpSocket) -> None:
-        for _ in range(DRAIN):
+        received = self._receive(opened, DRAIN)
+        if len(received) < DRAIN and not self._inbox:
+            for data, flow in received:
+                self._core.receive(data, flow)
+            self._pump()
+            return
+        inbox, rank = self._inbox, self._core.rank
+        left = EMPTIED - len(received)
+        while received:
+            for data, flow in received:
+                inbox.put(data, flow, rank(data, flow))
+            received = self._receive(opened, min(DRAIN, left)) if left > 0 else []
+            left -= DRAIN
+        if not self._serving and self._loop is not None:
+            self._serving = True
+            self._loop.call_soon(self._serve)
+
+    def _receive(self, opened: UdpSocket, most: int) -> list[tuple[bytes, Flow]]:
+        """What waits in the kernel; fewer than ``most`` when that was all."""
+        received: list[tuple[bytes, Flow]] = []
+        errors = 0
+        while len(received) < most and errors < most:
             try:
-                received = opened.receive()
+                one = opened.receive()
             except OSError as error:  # an ICMP error of an earlier packet
                 self._log.debug(f"Receiving failed: {errno.errorcode.get(error.errno or 0, 'error')}")
+                errors += 1
                 continue
-            if received is None:
+            if one is None:
                 break
-            data, flow = received
-            if flow.local not in self._by_local:
-                self._by_local[flow.local] = opened
-            self._core.receive(data, flow)
+            received.append(one)
+            if one[1].local not in self._by_local:
+                self._by_local[one[1].local] = opened
+        return received
+
+    def _serve(self) -> None:
+        """From the inbox, in the order of admission, for one slice of time."""
+        end = time.monotonic() + SLICE
+        while (packet := self._inbox.take()) is not None:
+            self._core.receive(*packet)
+            if time.monotonic() > end:
+                break
         self._pump()
+        self._serving = bool(self._inbox)
+        if self._serving and self._loop is not None:
+            self._loop.call_soon(self._serve)
+
+    def _say_shed(self) -> None:
+        """An administrator should know when not everybody was served."""
+        now = time.monotonic()
+        if now < self._say_shed_at:
+            return
+        shed = self._inbox.take_shed()
+        if shed:
+            self._say_shed_at = now + SAY_SECONDS
+            phones = sum(count for rank, count in shed.items() if rank < Rank.URGENT)
+            self._log.warning(
+                f"Overload: {sum(shed.values())} messages were not served, {phones} of them from known phones"
+            )
 
     def _pump(self) -> None:
         """Send what there is to send, hand the log over, and set the timer anew: after every change."""
@@ -202,7 +282,8 @@ class Server:
     async def _seconds(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            for work in (self._every_second, lambda: self._tcp.every_second(loop.time()), self._pump):
+            works = (self._every_second, lambda: self._tcp.every_second(loop.time()), self._say_shed, self._pump)
+            for work in works:
                 try:
                     work()
                 except Exception as error:  # a bug of ours must not cost the heartbeat and all else for good

@@ -186,6 +186,12 @@ class Switchboard:
     def find(self, call_id: str, tag: str) -> Leg | None:
         return self._legs.get((call_id, tag))
 
+    def in_dialog(self, call_id: str, tag: str) -> bool:
+        """Whether a call or a lamp has this Call-ID and this tag of ours."""
+        if (call_id, tag) in self._legs:
+            return True
+        return self.subscriptions is not None and self.subscriptions.in_dialog(call_id, tag)
+
     def forwarded(self, caller: Leg) -> list[tuple[str, str]]:
         """What of the caller's INVITE the callee may see; identity is built from the account, the rest is dropped."""
         if caller.invite is None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 
+from .brevity import within_limit
 from .errors import SipError
 from .events import (
     Event,
     KeepAlive,
+    LeftUnanswered,
     Malformed,
     RequestReceived,
     ResponseReceived,
@@ -83,10 +85,14 @@ class Endpoint:
             if not isinstance(message, Request):
                 self._receive_response(message, flow, now)
                 return
+            message.size = len(data)
             self._stamp(message, flow)
             validate_request(message)
         except SipError as error:
-            self._refuse(error, message or error.message, data, flow)
+            message = message or error.message
+            if isinstance(message, Request):
+                message.size = len(data)
+            self._refuse(error, message, data, flow)
             return
         if not self._repeated(message, flow, now):
             self._events.append(RequestReceived(message, flow))
@@ -222,9 +228,14 @@ class Endpoint:
         return True
 
     def reply_statelessly(self, request: Request, response: Response, flow: Flow) -> None:
-        """Send a final answer and remember nothing (RFC 3261 8.2.7): 401, 503 and the like."""
-        self._add_to_tag(request, response, flow)
-        self._outbox.append((response.to_bytes(), _way_back(request, flow)))
+        """Send a final answer and remember nothing (RFC 3261 8.2.7): 401, 503 and the like. Over UDP it is not much
+        longer than the request, or not sent at all (see brevity)."""
+        tag = self._add_to_tag(request, response, flow)
+        data = response.to_bytes() if flow.reliable or not request.size else within_limit(response, request.size, tag)
+        if data:
+            self._outbox.append((data, _way_back(request, flow)))
+        else:
+            self._events.append(LeftUnanswered(request, flow))
 
     def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
         """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
@@ -396,10 +407,10 @@ class Endpoint:
         if request.get("Max-Forwards") is None:
             request.add("Max-Forwards", "70")
 
-    def _add_to_tag(self, request: Request, response: Response, flow: Flow) -> None:
-        """A To-tag for all but 100, the same one each time the same request is answered."""
+    def _add_to_tag(self, request: Request, response: Response, flow: Flow) -> str:
+        """A To-tag for all but 100, the same one each time the same request is answered. Returns it, or ""."""
         if response.status == 100 or has_to_tag(request):
-            return
+            return ""
         to = request.get("To")
         for index, (name, value) in enumerate(response.headers):
             if name == "To":
@@ -408,7 +419,9 @@ class Endpoint:
                         f"{request.get('Call-ID')}|{_from_tag(request)}|{_branch(request)}|{flow.remote[0]}"
                     )
                     response.headers[index] = ("To", f"{value};tag={tag}")
-                return
+                    return tag
+                break
+        return ""
 
     def _remember(self, key: str, data: bytes, now: float) -> None:
         slices = self._slices

@@ -54,6 +54,14 @@ class Malformed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftUnanswered:
+    """A request so short that any answer would be much longer, and whose source may be forged."""
+
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
 class KeepAlive:
     """A packet of line ends or NULs; a double CRLF has been answered with one (RFC 5626 4.4.1)."""
 
@@ -81,6 +89,7 @@ Event = (
     | ResponseReceived
     | StrayResponse
     | Malformed
+    | LeftUnanswered
     | KeepAlive
     | TransactionTimeout
     | TransportFailed

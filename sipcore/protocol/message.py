@@ -299,6 +299,7 @@ class Request(Message):
     version = "SIP/2.0"
     transaction_key = ""  # the endpoint's note: what RFC 3261 17.2.3 knows the request by
     via_text = ""  # the endpoint's note: the top Via line as it came
+    size = 0  # the endpoint's note: bytes of the packet that it came in; 0 when it came in none
     malformed_start = False  # white space where RFC 3261 7.1 has none
 
     def __init__(self, method: str, uri: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> None:

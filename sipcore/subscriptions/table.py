@@ -25,6 +25,9 @@ class SubscriptionTable:
     def __contains__(self, subscription: Subscription) -> bool:
         return self._by_dialog.get((subscription.dialog.call_id, subscription.tag)) is subscription
 
+    def in_dialog(self, call_id: str, tag: str) -> bool:
+        return (call_id, tag) in self._by_dialog
+
     def find(self, request: Request) -> Subscription | None:
         """The one that a request within a dialog belongs to: Call-ID and both tags."""
         subscription = self._by_dialog.get(dialog_key(request))

@@ -16,6 +16,9 @@ But = Mapping[str, str | None]
 
 SECONDS = 5.0
 
+COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length"}
+"""RFC 3261 7.3.3: answers to short requests of strangers have them."""
+
 
 class Silence(AssertionError):
     """Nothing came."""
@@ -30,9 +33,8 @@ class Received:
             raise AssertionError(f"not a SIP message: {raw!r}")
         self.raw = raw
         self.start, *lines = head.decode().split("\r\n")
-        self.headers = [
-            (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
-        ]
+        pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        self.headers = [(COMPACT.get(name, name), value) for name, value in pairs]
         first, second, *_ = self.start.split()
         self.status = int(second) if first == "SIP/2.0" else 0
         self.method = self.get("cseq").rpartition(" ")[2] if self.status else first
