@@ -1,7 +1,7 @@
 """The one thread that owns the database connection.
 
 Whatever arrived while it was busy is its next batch: no timer and no size to tune, no delay when idle, the
-largest batches under load. The waiting list is bounded."""
+largest batches under load. The waiting list is bounded; phones that refresh go before those that register anew."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ T = TypeVar("T")
 BATCH_LIMIT = 500
 """Requests in one transaction: it bounds how long the database's locks are held, not how much is taken on."""
 
+OF_THE_NEW = 0.75
+"""Of the waiting list, what first registrations may fill: the rest is kept for phones that refresh."""
+
 CHORES_AT_ONCE = 50
 """Other questions (calls, heartbeat) answered between two batches."""
 
@@ -33,12 +36,14 @@ BUSY_PAUSE = 0.02
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A REGISTER on its way through the store. ``abandoned``: already answered with 503."""
+    """A REGISTER on its way through the store. ``abandoned``: already answered with 503. ``refreshes``: a phone is
+    registered where it comes from."""
 
     asked: Registration
     transaction: Any
     request: Any
     arrived: float
+    refreshes: bool = False
     abandoned: bool = False
     decision: Decision | None = field(default=None)
 
@@ -59,7 +64,8 @@ class Store:
         self._work, self._done, self._broken = work, done, broken
         self._limit = limit
         self._breather = breather
-        self._jobs: deque[Job] = deque()
+        self._refreshing: deque[Job] = deque()
+        self._new: deque[Job] = deque()
         self._chores: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -73,16 +79,16 @@ class Store:
     @property
     def waiting(self) -> int:
         """Requests accepted and not yet decided."""
-        return len(self._jobs) + self._in_hand
+        return len(self._refreshing) + len(self._new) + self._in_hand
 
-    @property
-    def has_room(self) -> bool:
-        """False when the waiting list is full: a request must be refused with 503 at once."""
-        return len(self._jobs) < self._limit
+    def has_room(self, job: Job) -> bool:
+        """False when the waiting list is full for this one: it must be refused with 503 at once."""
+        waiting = len(self._refreshing) + len(self._new)
+        return waiting < (self._limit if job.refreshes else self._limit * OF_THE_NEW)
 
     def submit(self, job: Job) -> None:
         with self._wake:
-            self._jobs.append(job)
+            (self._refreshing if job.refreshes else self._new).append(job)
             self._wake.notify()
 
     def call(self, chore: Callable[[], None]) -> None:
@@ -135,15 +141,16 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._jobs and not self._chores:
+                while not self._refreshing and not self._new and not self._chores:
                     if self._stopping:
                         return
                     self._wake.wait()
                 batch: list[Job] = []
-                while self._jobs and len(batch) < BATCH_LIMIT:
-                    job = self._jobs.popleft()
-                    if not job.abandoned:
-                        batch.append(job)
+                for jobs in (self._refreshing, self._new):
+                    while jobs and len(batch) < BATCH_LIMIT:
+                        job = jobs.popleft()
+                        if not job.abandoned:
+                            batch.append(job)
                 self._in_hand = len(batch)
                 chores = [self._chores.popleft() for _ in range(min(len(self._chores), CHORES_AT_ONCE))]
             if batch:
@@ -157,10 +164,11 @@ class Store:
         except StoreUnavailable:
             self.available = False
             with self._wake:
-                self._jobs.extendleft(reversed(batch))
+                self._put_back(batch)
                 self._in_hand = 0
                 if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
-                    self._jobs.clear()  # the core answers what is left with 503
+                    self._refreshing.clear()  # the core answers what is left with 503
+                    self._new.clear()
             return
         except Exception as error:  # a bug of ours must cost these requests and not the thread
             self._broken(error)
@@ -174,7 +182,7 @@ class Store:
             (busy if isinstance(decision, Busy) else decided).append(job)
         if busy:
             with self._wake:
-                self._jobs.extendleft(reversed(busy))
+                self._put_back(busy)
         self._done(decided)
         self._in_hand = 0
         if busy and not decided:
@@ -184,6 +192,10 @@ class Store:
             # SQLite has one writer: without a pause, back-to-back batches starve the web's writes.
             with self._wake:
                 self._wake.wait_for(lambda: self._stopping, self._breather)
+
+    def _put_back(self, jobs: list[Job]) -> None:
+        for job in reversed(jobs):
+            (self._refreshing if job.refreshes else self._new).appendleft(job)
 
     def _do(self, chore: Callable[[], None]) -> None:
         try:

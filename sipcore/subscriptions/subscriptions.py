@@ -135,6 +135,10 @@ class Subscriptions:
         """The subscription that a request within a dialog belongs to."""
         return self._table.find(request)
 
+    def in_dialog(self, call_id: str, tag: str) -> bool:
+        """Whether there is a subscription of this Call-ID and this tag of ours."""
+        return self._table.in_dialog(call_id, tag)
+
     def on_in_dialog(self, request: Request, flow: Flow, transaction: ServerTransaction) -> bool:
         """A SUBSCRIBE within the dialog of a subscription: its phone refreshes or ends it. False when there is none.
         One from another address than the phone's must have been proven before."""

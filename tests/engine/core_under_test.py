@@ -37,7 +37,7 @@ class FakeClock:
 class HeldStore:
     """Keeps the jobs until the test says ``settle()``."""
 
-    has_room = True
+    has_room = staticmethod(lambda job: True)
 
     def __init__(self, work) -> None:
         self.work, self.jobs = work, []

@@ -42,8 +42,8 @@ class StoreTests(TestCase):
             self.done += jobs
             self.all_done.notify()
 
-    def job(self):
-        return Job(asks(), None, None, 0.0)
+    def job(self, **fields):
+        return Job(asks(), None, None, 0.0, **fields)
 
     def wait_for(self, count):
         with self.all_done:
@@ -52,7 +52,7 @@ class StoreTests(TestCase):
     def test_what_arrived_while_it_was_busy_is_the_next_batch(self):
         self.gate.clear()
         self.store.submit(self.job())
-        while self.store.waiting and self.store._jobs:  # until the thread has taken the first
+        while self.store.waiting and self.store._new:  # until the thread has taken the first
             pass
         for _ in range(40):
             self.store.submit(self.job())
@@ -62,10 +62,44 @@ class StoreTests(TestCase):
 
     def test_the_waiting_list_is_bounded(self):
         self.gate.clear()
-        while self.store.has_room:
-            self.store.submit(self.job())
-        self.assertLessEqual(self.store.waiting, 1000 + 500)
+        while self.store.has_room(job := self.job()):
+            self.store.submit(job)
+        self.assertLessEqual(self.store.waiting, 750 + 500)
         self.gate.set()
+
+    def test_when_it_is_full_for_new_phones_there_is_room_for_those_that_refresh(self):
+        self.gate.clear()
+        while self.store.has_room(job := self.job()):
+            self.store.submit(job)
+        refreshed = 0
+        while self.store.has_room(job := self.job(refreshes=True)):
+            self.store.submit(job)
+            refreshed += 1
+        self.assertGreaterEqual(refreshed, 250)
+        self.gate.set()
+
+    def test_a_phone_that_refreshes_is_served_before_those_that_are_new(self):
+        self.gate.clear()
+        self.store.submit(self.job())
+        while self.store._new:  # until the thread has taken the first
+            pass
+        for _ in range(600):
+            self.store.submit(self.job())
+        refresh = self.job(refreshes=True)
+        self.store.submit(refresh)
+        self.gate.set()
+        self.wait_for(602)
+        self.assertIs(self.done[1], refresh)
+        self.assertEqual(self.batches, [1, 500, 101])
+
+    def test_while_the_store_is_away_nobody_loses_the_turn(self):
+        self.failures = [StoreUnavailable("x")]
+        jobs = [self.job(), self.job(), self.job(refreshes=True), self.job(refreshes=True)]
+        with self.store._wake:
+            for job in jobs:
+                self.store.submit(job)
+        self.wait_for(4)
+        self.assertEqual(self.done, [*jobs[2:], *jobs[:2]])
 
     def test_while_the_store_is_away_requests_wait_and_then_all_are_decided(self):
         self.failures = [StoreUnavailable("x"), StoreUnavailable("x")]
