@@ -13,6 +13,7 @@ from django.db import Error, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
 
+from extensions.audit import log_from_terminal
 from extensions.models import Extension
 from extensions.passwords import generate_password
 from pbx.startup.refusal import Refusal
@@ -71,6 +72,7 @@ def make_first_login() -> FirstLogin | None:
             extension = None
         else:
             extension.save()
+            log_from_terminal("prepare", [extension], [], [])
     return FirstLogin(
         administrator.get_username(), administrator_password, extension, extension_password if extension else ""
     )
