@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -115,9 +115,15 @@ class DjangoDirectory:
             upsert(changed)
 
     @unit_of_work
-    def living(self, node: str, now: float) -> Iterable[Binding]:
-        rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by()
-        return [_from_row(row) for row in rows.values_list(*COLUMNS).iterator(2000)]
+    def living(
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
+    ) -> Sequence[Binding]:
+        rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by("extension_id", "key")
+        if after is not None:
+            account, key = after
+            rows = rows.filter(extension_id__gte=account)  # for the index: it does not see through the next line
+            rows = rows.filter(Q(extension_id__gt=account) | Q(key__gt=key))
+        return [_from_row(row) for row in rows.values_list(*COLUMNS)[:limit]]
 
     @unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:

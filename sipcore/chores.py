@@ -31,8 +31,12 @@ KEEP_EVIDENCE_SECONDS = 7 * 24 * 3600.0
 COMPARE_SHARE = 1 / 60
 """Every phone that is pinged is compared with the database once a minute: it may have been forgotten there."""
 
-LOAD_SLICE = 1000
-"""Bindings taken into the keep-alive at once after a start, so that the loop never stalls."""
+LOAD_SLICE = 500
+"""Bindings read and taken into the keep-alive at once after a start, so that neither the loop nor the store's thread
+stalls: the first phones are answered meanwhile."""
+
+GOLDEN = 0.6180339887498949
+"""Multiples of it lie evenly between whole numbers, however many there will be."""
 
 
 class Chores:
@@ -56,7 +60,6 @@ class Chores:
         self._beat, self._in_loop, self._calls, self._keep_calls = beat, in_loop, calls, keep_calls
         self._outstanding: set[str] = set()
         self._next_beat = self._next_sweep = 0.0
-        self._loading: list[Binding] = []
         self._loaded = 0
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
@@ -67,13 +70,8 @@ class Chores:
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
-
-        def load() -> None:
-            living = list(self._directory.living(self._core.settings.node, self._clock.wall()))
-            self._in_loop(lambda: self._take_up(living))
-
         self._store.call(self._close_orphans)
-        self._chore("load", load)
+        self._load(None)
         if self.guard is not None:
             self.guard.started()
         if self.subscriptions is not None:
@@ -135,22 +133,24 @@ class Chores:
 
         self._store.call(run)
 
-    def _take_up(self, living: Sequence[Binding]) -> None:
-        self._loading = list(living)
-        self._loaded = 0
-        self._in_loop(self._take_up_some)
+    def _load(self, after: BindingId | None) -> None:
+        """A slice at a time: a REGISTER that comes in between is served first. Whoever is called before it was taken
+        up is found in the database all the same."""
 
-    def _take_up_some(self) -> None:
+        def load() -> None:
+            living = self._directory.living(self._core.settings.node, self._clock.wall(), after, LOAD_SLICE)
+            self._in_loop(lambda: self._take_up(living))
+
+        self._store.call(load)
+
+    def _take_up(self, living: Sequence[Binding]) -> None:
         """Deal the first pings evenly over one interval."""
         now, wall = self._clock.now(), self._clock.wall()
-        total = len(self._loading)
-        for index in range(self._loaded, min(self._loaded + LOAD_SLICE, total)):
-            self._core.watch(self._loading[index], now, wall, index / total)
-        self._loaded += LOAD_SLICE
-        if self._loaded < total:
-            self._in_loop(self._take_up_some)
-        else:
-            self._loading = []
+        for binding in living:
+            self._loaded += 1
+            self._core.watch(binding, now, wall, self._loaded * GOLDEN % 1.0)
+        if len(living) == LOAD_SLICE:
+            self._load(living[-1].id)
 
     def _follow_clock(self) -> None:
         moved = self._clock.step()

@@ -61,6 +61,8 @@ class KeepAlive:
         self._by_serial: dict[int, Watched] = {}
         self._wheel: dict[int, dict[BindingId, Watched]] = {}
         self._next_slot: int | None = None
+        self._past = -1
+        """The last slot that has been taken."""
         self._serial = 0
         self.died: list[BindingId] = []
         self.revived: list[BindingId] = []
@@ -150,7 +152,7 @@ class KeepAlive:
             slots: Iterable[int] = sorted(slot for slot in self._wheel if slot <= last)
         else:
             slots = range(self._next_slot, last + 1)
-        self._next_slot = last + 1
+        self._past, self._next_slot = last, last + 1
         for slot in slots:
             for watched in list(self._wheel.pop(slot, {}).values()):
                 place = self._by_remote[watched.flow.remote]
@@ -200,11 +202,8 @@ class KeepAlive:
 
     def _place(self, watched: Watched) -> None:
         slot = int(watched.due / SLICE)
-        if self._next_slot is None:
+        slot = max(slot, self._past + 1)
+        if self._next_slot is None or slot < self._next_slot:
             self._next_slot = slot
-        elif slot < self._next_slot:
-            if not self._wheel:
-                self._next_slot = slot
-            slot = max(slot, self._next_slot)
         watched.slot = slot
         self._wheel.setdefault(slot, {})[watched.id] = watched

@@ -5,7 +5,7 @@ Times are seconds since 1970 (UTC) as floats everywhere in the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -108,8 +108,11 @@ class Directory(Protocol):
     def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
         """One upsert and at most one delete. Raises :class:`StoreRejected` on bad data."""
 
-    def living(self, node: str, now: float) -> Iterable[Binding]:
-        """Every binding of this node that has not ended, for the keep-alive after a start."""
+    def living(
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
+    ) -> Sequence[Binding]:
+        """The bindings of this node that have not ended, for the keep-alive after a start, in the order of their ids:
+        at most ``limit`` of those behind ``after``."""
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         """Which of these bindings have neither ended nor been removed by an administrator."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
@@ -67,8 +67,12 @@ class MemoryDirectory:
             self.rows.pop(id, None)
         self.rows.update((binding.id, copy.copy(binding)) for binding in changed)
 
-    def living(self, node: str, now: float) -> Iterable[Binding]:
-        return [b for b in self.rows.values() if b.expires_at > now]
+    def living(
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
+    ) -> Sequence[Binding]:
+        self._call("living")
+        behind = [b for id, b in sorted(self.rows.items()) if b.expires_at > now and (after is None or id > after)]
+        return behind[:limit]
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         return {id for id in ids if id in self.rows and self.rows[id].expires_at > now}

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from unittest import TestCase
 
-from sipcore.chores import KEEP_ENDED_SECONDS, Chores
-from tests.engine.core_under_test import Engine
+from sipcore.chores import KEEP_ENDED_SECONDS, LOAD_SLICE, Chores
+from tests.engine.core_under_test import Engine, Phone
 
 
 class InstantStore:
     def call(self, chore):
         chore()
+
+
+class WaitingStore:
+    """Its thread takes one chore when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting = []
+
+    def call(self, chore):
+        self.waiting.append(chore)
 
 
 class ChoresTests(TestCase):
@@ -40,3 +53,45 @@ class ChoresTests(TestCase):
         self.directory.sweep = lambda moment, limit: before.append(moment) or 0
         self.chores().every_second()
         self.assertEqual(before, [self.engine.clock.wall() - KEEP_ENDED_SECONDS])
+
+    def test_after_a_start_all_phones_are_pinged_though_they_are_taken_up_a_few_at_a_time(self):
+        self.directory.add("1001")
+        self.assertEqual(Phone(self.engine).register().status, 200)
+        (stored,) = self.directory.rows.values()
+        count = 2 * LOAD_SLICE + 7
+        for key in range(count):
+            binding = replace(stored, key=f"{key}", remote_host=f"10.0.{key // 250}.{key % 250}", worker=1)
+            self.directory.rows[binding.id] = binding
+        del self.directory.rows[stored.id]
+        restarted = Engine(keepalive_interval=20.0)
+        self.addCleanup(restarted.log.close)
+        store = WaitingStore()
+        chores = Chores(
+            restarted.core, store, self.directory, restarted.clock, restarted.log, lambda wall: None,
+            lambda work: work(), self.directory,
+        )
+        chores.started()
+        seen = [0]
+        while store.waiting:
+            self.assertLessEqual(len(store.waiting), 2, "a REGISTER that comes now waits for one slice at most")
+            store.waiting.pop(0)()
+            seen.append(len(restarted.core.keepalive))
+        self.assertLessEqual(max(after - before for before, after in pairwise(seen)), LOAD_SLICE)
+        pings = Counter()
+        for second in range(60):
+            for data, flow in self.sent_in_a_second(restarted):
+                self.assertTrue(data.startswith(b"OPTIONS "))
+                pings[flow.remote] += 1
+                pings[second] += 1
+        self.assertEqual(sum(1 for place in pings if isinstance(place, tuple)), count)
+        busiest = max(number for second, number in pings.items() if isinstance(second, int))
+        self.assertLess(busiest, 2 * count / 20, "they are pinged all at once")
+
+    @staticmethod
+    def sent_in_a_second(engine: Engine) -> list:
+        sent = []
+        for _ in range(10):
+            engine.clock.time += 0.1
+            engine.core.tick()
+            sent += engine.core.datagrams_to_send()
+        return sent

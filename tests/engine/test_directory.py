@@ -171,6 +171,14 @@ class Chores(DirectoryTestCase):
         self.assertEqual(self.directory.living("n2", NOW), [])
         self.assertEqual(self.directory.living("n1", NOW + 3601), [])
 
+    def test_living_are_read_a_few_at_a_time(self):
+        first = self.directory.living("n1", NOW, None, 1)
+        self.assertEqual([b.id for b in first], self.ids[:1])
+        second = self.directory.living("n1", NOW, first[-1].id, 1)
+        self.assertEqual([b.id for b in second], self.ids[1:])
+        self.assertEqual(self.directory.living("n1", NOW, second[-1].id, 1), [])
+        self.assertEqual(self.directory.living("n1", NOW, BindingId(self.ids[0].account_id, ""), 5), first + second)
+
     def test_one_forgotten_by_an_administrator_is_not_there_any_more(self):
         Binding.objects.get(extension__number="1001").delete()
         self.assertEqual(self.directory.still_there(self.ids, NOW), {self.ids[1]})

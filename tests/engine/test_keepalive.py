@@ -64,6 +64,12 @@ class KeepAliveTests(TestCase):
         for second in range(20):
             self.assertEqual(len(self.pings(second, second + 1)), 1)
 
+    def test_who_is_due_before_all_others_does_not_wait_for_them(self):
+        # A phone registers just after the start, before those of before the start are taken up.
+        for account in range(2, 12):
+            self.keepalive.watch(BindingId(account, "k"), "sip:a@b", self.flow, INTERVAL, ends=3600.0, first=account)
+        self.assertEqual([round(time) for time in self.pings(0, 13)], list(range(2, 12)))
+
     def test_one_that_answered_nothing_to_a_request_is_unreachable_at_once(self):
         self.keepalive.unanswered(ID, 5.0, 37.0)
         self.assertEqual(self.keepalive.died, [ID])
