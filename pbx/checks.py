@@ -230,6 +230,15 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
                 id="pbx.E016",
             )
         )
+    for number in settings.SIP_EMERGENCY_NUMBERS:
+        if not re.fullmatch(r"[+*#0-9]{1,20}", number):
+            found.append(
+                Error(
+                    _("SIP_EMERGENCY_NUMBERS has a value that nobody can dial: %(value)s") % {"value": number[:40]},
+                    hint=_("Write numbers with commas between, for example 101,102,103,104,112; or none."),
+                    id="pbx.E017",
+                )
+            )
     low, default, high = settings.SIP_MIN_EXPIRES, settings.SIP_DEFAULT_EXPIRES, settings.SIP_MAX_EXPIRES
     # RFC 3261 10.3: a registrar must not call an hour too brief.
     if not 1 <= low <= min(default, 3600) or not default <= high <= 7 * 86400:

@@ -48,6 +48,9 @@ CALL_RECORDS_DAYS = environment.whole_number("CALL_RECORDS_DAYS", 0)
 SIP_MAX_CALLS = environment.whole_number("SIP_MAX_CALLS", 500)
 SIP_MAX_CALLS_PER_EXTENSION = environment.whole_number("SIP_MAX_CALLS_PER_EXTENSION", 10)
 SIP_MAX_RINGING = environment.whole_number("SIP_MAX_RINGING", 200)
+SIP_EMERGENCY_NUMBERS = environment.words("SIP_EMERGENCY_NUMBERS", ("101", "102", "103", "104", "112"))
+if SIP_EMERGENCY_NUMBERS == ["none"]:
+    SIP_EMERGENCY_NUMBERS = []
 SIP_SESSION_EXPIRES = environment.whole_number("SIP_SESSION_EXPIRES", 1800)
 SIP_MEDIA_TIMEOUT = environment.whole_number("SIP_MEDIA_TIMEOUT", 60)
 SIP_DECLINE_STOPS_ALL = environment.yes_or_no("SIP_DECLINE_STOPS_ALL", False)

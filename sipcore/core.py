@@ -7,7 +7,6 @@ takes the decisions back."""
 from __future__ import annotations
 
 import math
-import random
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from sipcore.guard.door import Door
 from sipcore.inbox import Classifier
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
+from sipcore.later import retry_after
 from sipcore.log import SipLog
 from sipcore.naming import place, summary
 from sipcore.ping import ping
@@ -470,8 +470,7 @@ class Core:
         self.endpoint.reply_statelessly(request, self._unavailable_response(request), flow)
 
     def _unavailable_response(self, request: Request) -> Response:
-        # Spread at random, so that those sent away do not come back together.
-        return make_response(request, 503, headers=[("Retry-After", str(random.randint(5, 35)))])
+        return make_response(request, 503, headers=[retry_after(5, 35)])
 
     # Who is who
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable
+from sipcore.later import retry_after
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.message import Response
 from sipcore.protocol.transaction import ServerTransaction, State
@@ -40,7 +41,7 @@ async def on_invite(call: Call, leg: Leg, invite: ServerTransaction) -> None:
         leg.reject(491, invite=invite)  # both at once (glare)
         return
     if leg.invite is not None:
-        leg.reject(500, headers=[("Retry-After", "3")], invite=invite)
+        leg.reject(500, headers=[retry_after(1, 10)], invite=invite)
         return
     leg.invite = invite
     try:
@@ -57,7 +58,7 @@ async def on_invite(call: Call, leg: Leg, invite: ServerTransaction) -> None:
     except MediaRefused:
         leg.reject(488, invite=invite)
     except MediaUnavailable:
-        leg.reject(503, invite=invite)
+        leg.reject(503, headers=[retry_after(5, 20)], invite=invite)
     except SipError as error:
         leg.reject(error.status or 400, error.reason, invite=invite)
     finally:
@@ -133,7 +134,7 @@ async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> Non
         return
     other = call.other(leg)
     if other is None or LegState.EARLY in (leg.state, other.state):
-        leg.answer(transaction, 500, [("Retry-After", "2")])  # the offer of the INVITE waits for its answer (5.2)
+        leg.answer(transaction, 500, [retry_after(1, 10)])  # the offer of the INVITE waits for its answer (5.2)
         return
     if leg.offering or other.offering or other.invite is not None:
         leg.answer(transaction, 491)
@@ -144,7 +145,7 @@ async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> Non
         leg.answer(transaction, 488)
         return
     except (MediaUnavailable, SipError):
-        leg.answer(transaction, 500, [("Retry-After", "2")])
+        leg.answer(transaction, 500, [retry_after(1, 10)])
         return
     if isinstance(answer, Response):
         leg.answer(transaction, answer.status if answer.status not in (401, 407, 408, 481) else 500)

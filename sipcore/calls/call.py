@@ -15,6 +15,7 @@ from sipcore.calls.ports import MediaRefused, MediaUnavailable, Party
 from sipcore.calls.records import CallRow, LegRow, MediaRow
 from sipcore.calls.reliable import ReliableProvisional
 from sipcore.calls.requests import Outgoing
+from sipcore.later import retry_after
 from sipcore.ports import Binding, BindingId, StoreUnavailable
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.headers import quote
@@ -492,7 +493,7 @@ class Call:
             failure = STOPPED if self.row.cause == "pbx_stopped" else ENDED_BY_US
         headers = [("Reason", f"SIP;cause={failure.status};text={quote(failure.reason)}")]
         if failure.status == 503:
-            headers.append(("Retry-After", "10"))
+            headers.append(retry_after(5, 20))
         self.caller.reject(failure.status, failure.reason, headers)
 
     async def wind_up(self) -> None:

@@ -7,6 +7,7 @@ leg: a phone that goes from Wi-Fi to mobile data keeps its call."""
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,6 +26,7 @@ from sipcore.calls.records import CallRow
 from sipcore.calls.requests import Outgoing, Requests
 from sipcore.calls.tracing import CallRecorder, NoRecorder, Traces
 from sipcore.clock import Clock
+from sipcore.later import retry_after
 from sipcore.log import SipLog
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreUnavailable
 from sipcore.protocol import events
@@ -32,7 +34,7 @@ from sipcore.protocol.digest import Credentials
 from sipcore.protocol.endpoint import Endpoint
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import Star
+from sipcore.protocol.headers import Star, clean_text
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction
 from sipcore.registrar import Cause, Refused
@@ -45,8 +47,18 @@ if TYPE_CHECKING:
 ECHO = "*43"
 SUPPORTED = frozenset({"timer", "100rel"})
 STORE_SECONDS = 8.0
+
+RINGING_NAME = re.compile(r"<urn:alert:[a-z0-9:.@-]{1,100}>", re.IGNORECASE)
+"""RFC 7462 section 7: how to ring, by a name and not by an address."""
+
+MOST_SHOWN = 256
+"""Characters of a header that goes through from the caller to the callee."""
+
 MAX_BEGINNING = 1000
 """Requests whose sender is being looked up at the same time; beyond that 503."""
+
+EMERGENCY_RESERVE, EMERGENCY_OF_ONE = 50, 2
+"""Calls to emergency numbers above the limits that hold for all others, in all and for one extension."""
 
 MANY_TRANSACTIONS = 2000
 """Open transactions above which a refused request is answered without being remembered."""
@@ -70,6 +82,8 @@ class CallSettings:
     max_calls: int = 500
     max_calls_per_extension: int = 10
     max_ringing: int = 200
+    emergency: frozenset[str] = frozenset()
+    """Numbers that may be called above these limits too, up to a reserve."""
     decline_stops_all: bool = False
     session_seconds: int = 1800
     """Session-Expires (RFC 4028), for both legs: a phone that is gone ends the call within so long."""
@@ -193,11 +207,16 @@ class Switchboard:
         return self.subscriptions is not None and self.subscriptions.in_dialog(call_id, tag)
 
     def forwarded(self, caller: Leg) -> list[tuple[str, str]]:
-        """What of the caller's INVITE the callee may see; identity is built from the account, the rest is dropped."""
+        """What of the caller's INVITE the callee may see; identity is built from the account, the rest is dropped. An
+        Alert-Info that is an address would make the callee's phone fetch it (RFC 3261 section 20.4): only the names of
+        RFC 7462 go through."""
         if caller.invite is None:
             return []
-        names = ("Subject", "Alert-Info", "Priority")
-        return [(name, value) for name, value in caller.invite.request.headers if name in names]
+        shown = []
+        for name, value in caller.invite.request.headers:
+            if name in ("Subject", "Priority") or (name == "Alert-Info" and RINGING_NAME.fullmatch(value)):
+                shown.append((name, clean_text(value, MOST_SHOWN)))
+        return shown
 
     async def parties(self, numbers: list[str], hidden: bool = False) -> dict[str, Party]:
         """Those that exist, by the number asked for, which finds them ignoring case. ``hidden``: the hidden account
@@ -206,10 +225,13 @@ class Switchboard:
         known = {number: found[number.lower()] for number in numbers if number.lower() in found}
         return {number: party for number, party in known.items() if hidden or not party.hidden}
 
-    def is_full(self, account_id: int) -> bool:
-        """Whether this extension has as many calls as it may have."""
+    def is_full(self, account_id: int, more: int = 0) -> bool:
+        """Whether this extension has as many calls as it may have, and ``more``."""
         busy = Counter(leg.party.account_id for leg in self.call_of)
-        return busy[account_id] >= self.settings.max_calls_per_extension
+        return busy[account_id] >= self.settings.max_calls_per_extension + more
+
+    def _is_emergency(self, request: Request) -> bool:
+        return request.method == "INVITE" and request.request_uri.canonical_user in self.settings.emergency
 
     def redirected_to(self, response: Response) -> str | None:
         """The number of this PBX that a 3xx names, if any (RFC 3261 section 8.1.3.4)."""
@@ -285,7 +307,8 @@ class Switchboard:
         leg = self._legs.get((request.call_id, request.to.tag or ""))
         known = leg is not None and leg.remote_tag == (request.from_.tag or "")
         if request.method == "ACK":
-            if leg is not None and known:
+            # Nobody can be asked for a password by it, so from elsewhere it is nobody's.
+            if leg is not None and known and flow.remote[0] == leg.flow.remote[0]:
                 leg.acknowledged(request)
             return
         if leg is None or not known:
@@ -400,8 +423,9 @@ class Switchboard:
         judged = self._judge(request, flow)
         if judged is None:
             return
-        if self.draining or len(self._beginning) >= MAX_BEGINNING:
-            self._reply(request, flow, 503, [("Retry-After", str(secrets.randbelow(20) + 5))])
+        reserve = EMERGENCY_RESERVE if self._is_emergency(request) else 0
+        if self.draining or len(self._beginning) >= MAX_BEGINNING + reserve:
+            self._reply(request, flow, 503, [retry_after(5, 25)])
             return
         transaction = self._endpoint.accept(request, flow, now)
         self._beginning[transaction] = False
@@ -432,8 +456,7 @@ class Switchboard:
         try:
             accounts = await self._accounts.get([credentials.username])
         except StoreUnavailable:
-            retry = [("Retry-After", str(secrets.randbelow(30) + 5))]
-            self.respond(transaction, make_response(request, 503, headers=retry))
+            self.respond(transaction, make_response(request, 503, headers=[retry_after(5, 35)]))
             return None
         account = accounts.get(credentials.username)
         from_here = is_from_here(flow) and len(request.getall("Via")) == 1
@@ -463,7 +486,7 @@ class Switchboard:
         except Exception as error:
             # Without an answer the transaction would stay for ever, and the phone would wait for as long.
             self.log.error(f"{request.method} of {flow.remote[0]} could not be served: {type(error).__name__}")
-            self.respond(transaction, make_response(request, 503, headers=[("Retry-After", "10")]))
+            self.respond(transaction, make_response(request, 503, headers=[retry_after(5, 20)]))
         finally:
             self._beginning.pop(transaction, None)
 
@@ -489,7 +512,7 @@ class Switchboard:
                 headers = [("Allow", ALLOW)]
                 self.respond(transaction, make_response(request, 405, headers=headers))
         except StoreUnavailable:
-            self.respond(transaction, make_response(request, 503, headers=[("Retry-After", "10")]))
+            self.respond(transaction, make_response(request, 503, headers=[retry_after(5, 20)]))
         except SipError as error:
             self.respond(transaction, make_response(request, error.status or 400, error.reason))
 
@@ -505,9 +528,10 @@ class Switchboard:
         if (request.max_forwards if request.max_forwards is not None else 70) < 1:
             raise SipError(483, "Too Many Hops")
         ringing = sum(call.row.answer is None for call in self.calls.values())
-        if len(self.calls) >= self.settings.max_calls or ringing >= self.settings.max_ringing:
-            retry = [("Retry-After", str(secrets.randbelow(10) + 2))]
-            self.respond(transaction, make_response(request, 503, headers=retry))
+        reserve = EMERGENCY_RESERVE if self._is_emergency(request) else 0
+        limits = self.settings
+        if len(self.calls) >= limits.max_calls + reserve or ringing >= limits.max_ringing + reserve:
+            self.respond(transaction, make_response(request, 503, headers=[retry_after(2, 12)]))
             return
         leg = Leg(self, party, flow, call_id=request.call_id)
         if leg.timer.too_small(request):
@@ -520,7 +544,7 @@ class Switchboard:
             self.respond(transaction, make_response(request, error.status, headers=headers))
             return
         leg.called_by(transaction)
-        full = self.is_full(party.account_id)
+        full = self.is_full(party.account_id, EMERGENCY_OF_ONE if reserve else 0)
         call = Call(self, self.new_row(leg, number), leg)
         self.call_of[leg] = call
         self._inviting[transaction] = call
@@ -554,7 +578,7 @@ class Switchboard:
             leg.reject(488)
             call.row.cause = "codec_mismatch"
         except MediaUnavailable:
-            leg.reject(503)
+            leg.reject(503, headers=[retry_after(5, 20)])
             call.row.cause, call.row.disposition = "failed", "CONGESTION"
         finally:
             await call.wind_up()

@@ -12,6 +12,7 @@ from itertools import count
 
 from sipcore.calls.ports import Party
 from sipcore.clock import Clock
+from sipcore.later import retry_after
 from sipcore.ports import Binding, StoreUnavailable
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
@@ -74,7 +75,7 @@ class Subscriptions:
             if not self._throttle.is_crowded(key, self._clock.now()):
                 await self._subscribe(flow, transaction, party, asked)
             elif self._held[party.account_id] >= HELD_AT_ONCE or self._held.total() >= HELD_IN_ALL:
-                raise Refusal(503, "Too Many Subscriptions", ("Retry-After", "10"))
+                raise Refusal(503, "Too Many Subscriptions", retry_after(5, 20))
             else:
                 self._held[party.account_id] += 1
                 self._later(HELD_SECONDS, lambda: self._exchange.run(self._release(flow, transaction, party, asked)))
@@ -88,7 +89,7 @@ class Subscriptions:
         try:
             await self._subscribe(flow, transaction, party, asked)
         except StoreUnavailable:
-            self._refuse(transaction, Refusal(503, "Service Unavailable", ("Retry-After", "10")))
+            self._refuse(transaction, Refusal(503, "Service Unavailable", retry_after(5, 20)))
         except SipError as error:
             self._refuse(transaction, error)
 
@@ -120,7 +121,7 @@ class Subscriptions:
             if replaced is not None:
                 self._forget(replaced)  # without a word: its phone has forgotten it too
             elif self._is_full(party.account_id):
-                raise Refusal(503, "Too Many Subscriptions", ("Retry-After", "60"))
+                raise Refusal(503, "Too Many Subscriptions", retry_after(45, 90))
             self._enter(subscription, resource)
         else:
             subscription.watched = self._table.watched.glance(resource, self._clock.now(), self._clock.wall())

@@ -21,6 +21,7 @@ WRONG = {
     "pbx.E013": {"SIP_STORE_WAIT": 0},
     "pbx.E014": {"SIP_INBOX_LIMIT": 0},
     "pbx.E015": {"SIP_KEEPALIVE_INTERVAL": 0},
+    "pbx.E017": {"SIP_EMERGENCY_NUMBERS": ["112", "sip:112"]},
     "pbx.E018": {"SIP_SESSION_EXPIRES": 60},
     "pbx.E019": {"SIP_MEDIA_TIMEOUT": 0},
     "pbx.E016": {"SIP_PORT": 8000, "WEB_PORT": 8000},

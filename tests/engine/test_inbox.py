@@ -1,0 +1,171 @@
+"""The order of admission: who is served first and who is shed when more comes than can be served."""
+
+from __future__ import annotations
+
+import tracemalloc
+from unittest import TestCase
+
+from sipcore.inbox import Classifier, Inbox, Rank
+from tests.engine.asking import flow
+from tests.engine.core_under_test import Engine, Phone
+
+PHONE = flow("192.0.2.10", 5062)
+BESIDE = flow("192.0.2.10", 9999)
+STRANGER = flow("203.0.113.66", 5060)
+TAG = "n1-0-00112233445566778899"
+
+
+def message(start: str, to: str = "<sip:1002@pbx.test>", *more: str) -> bytes:
+    lines = [
+        start, "Via: SIP/2.0/UDP 10.0.0.9:5062;rport;branch=z9hG4bK1", "Max-Forwards: 70",
+        "From: <sip:1001@pbx.test>;tag=a", f"To: {to}", "Call-ID: call-7", "CSeq: 1 X", *more, "Content-Length: 0",
+    ]  # fmt: skip
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def request(method: str, user: str = "1002", **how) -> bytes:
+    return message(f"{method} sip:{user}@pbx.test SIP/2.0", **how)
+
+
+CREDENTIALS = 'Authorization: Digest username="1001"'
+
+
+class Ranks(TestCase):
+    def setUp(self):
+        self.classify = Classifier(
+            {PHONE.remote}.__contains__,
+            {PHONE.remote[0]}.__contains__,
+            lambda call_id, tag: (call_id, tag) == ("call-7", TAG),
+            frozenset({"112"}),
+        )
+
+    def test_known_phones_go_before_strangers_and_calls_before_registrations(self):
+        ranks = [
+            self.classify(request("INVITE", "112"), PHONE),
+            self.classify(request("BYE"), PHONE),
+            self.classify(request("INVITE"), PHONE),
+            self.classify(request("REGISTER"), PHONE),
+            self.classify(message("REGISTER sip:pbx.test SIP/2.0", "<sip:1@pbx.test>", CREDENTIALS), BESIDE),
+            self.classify(request("REGISTER"), BESIDE),
+            self.classify(request("INVITE", "112"), STRANGER),
+            self.classify(message("REGISTER sip:pbx.test SIP/2.0", "<sip:1@pbx.test>", CREDENTIALS), STRANGER),
+            self.classify(request("REGISTER"), STRANGER),
+            self.classify(b"\x16\x03\x01" * 30, STRANGER),
+        ]
+        self.assertEqual(ranks, list(Rank))
+
+    def test_whoever_knows_a_tag_of_ours_belongs_to_the_call_wherever_it_is_by_now(self):
+        for method in ("INVITE", "BYE", "ACK", "UPDATE"):
+            self.assertEqual(self.classify(request(method, to=f"<sip:1002@pbx.test>;tag={TAG}"), STRANGER), Rank.DIALOG)
+        compact = request("BYE", to=f"<sip:1002@pbx.test>;tag={TAG};x=y").replace(b"To:", b"t:")
+        self.assertEqual(self.classify(compact.replace(b"Call-ID", b"i"), STRANGER), Rank.DIALOG)
+
+    def test_a_tag_that_is_made_up_is_no_pass(self):
+        self.assertEqual(self.classify(request("BYE", to="<sip:1@pbx.test>;tag=guess"), STRANGER), Rank.STRANGER)
+        other = request("BYE", to=f"<sip:1@pbx.test>;tag={TAG}").replace(b"call-7", b"call-8")
+        self.assertEqual(self.classify(other, STRANGER), Rank.STRANGER)
+
+    def test_answers_of_known_phones_are_of_the_first(self):
+        answer = message("SIP/2.0 200 OK")
+        self.assertEqual(self.classify(answer, PHONE), Rank.DIALOG)
+        self.assertEqual(self.classify(answer, STRANGER), Rank.STRANGER)
+
+    def test_keep_alives(self):
+        self.assertEqual(self.classify(b"\r\n\r\n", PHONE), Rank.REFRESH)
+        self.assertEqual(self.classify(b"\r\n\r\n", STRANGER), Rank.NOISE)
+
+    def test_whatever_the_bytes_it_ranks_them(self):
+        whole = request("INVITE", "112", to=f"<sip:1@pbx.test>;tag={TAG}")
+        for end in range(len(whole)):
+            self.assertIn(self.classify(whole[:end], STRANGER), Rank)
+        self.assertIn(self.classify(b"INVITE " + b"\xff" * 65_000, STRANGER), Rank)
+        self.assertIn(self.classify(request("BYE", to=";tag=\xff\0"), STRANGER), Rank)
+
+
+class Order(TestCase):
+    def setUp(self):
+        self.inbox = Inbox(most=10)
+
+    def put(self, name: str, rank: Rank, host: str = "192.0.2.1"):
+        self.inbox.put(name.encode(), flow(host), rank)
+
+    def taken(self) -> str:
+        names = []
+        while (packet := self.inbox.take()) is not None:
+            names.append(packet[0].decode())
+        return " ".join(names)
+
+    def test_the_first_rank_is_served_first_and_each_in_its_order(self):
+        for name, rank in (("s1", Rank.STRANGER), ("r1", Rank.REFRESH), ("s2", Rank.STRANGER), ("d1", Rank.DIALOG),
+                           ("r2", Rank.REFRESH), ("c1", Rank.CALL)):  # fmt: skip
+            self.put(name, rank)
+        self.assertEqual(self.taken(), "d1 c1 r1 r2 s1 s2")
+
+    def test_when_it_is_full_the_last_rank_is_shed(self):
+        for number in range(10):
+            self.put(f"s{number}", Rank.STRANGER)
+        for number in range(4):
+            self.put(f"r{number}", Rank.REFRESH)
+        self.assertEqual(len(self.inbox), 10)
+        self.assertEqual(self.taken(), "r0 r1 r2 r3 s0 s1 s2 s3 s4 s5")
+        self.assertEqual(self.inbox.take_shed(), {Rank.STRANGER: 4})
+        self.assertEqual(self.inbox.take_shed(), {})
+
+    def test_a_call_for_help_is_the_last_to_go(self):
+        self.put("help", Rank.EMERGENCY)
+        for number in range(30):
+            self.put(f"d{number}", Rank.DIALOG)
+        self.assertTrue(self.taken().startswith("help d0 "))
+
+    def test_an_address_that_sends_much_waits_behind_itself_alone(self):
+        for number in range(5):
+            self.put(f"loud{number}", Rank.STRANGER, "203.0.113.1")
+        self.put("quiet", Rank.STRANGER, "203.0.113.2")
+        self.assertEqual(self.taken(), "loud0 quiet loud1 loud2 loud3 loud4")
+
+    def test_an_address_that_sends_much_is_shed_first(self):
+        self.put("quiet1", Rank.STRANGER, "203.0.113.2")
+        for number in range(50):
+            self.put(f"loud{number}", Rank.STRANGER, "203.0.113.1")
+        self.put("quiet2", Rank.STRANGER, "203.0.113.2")
+        self.assertIn("quiet1", taken := self.taken())
+        self.assertIn("quiet2", taken)
+
+    def test_it_is_bounded_in_bytes_too(self):
+        inbox = Inbox()
+        tracemalloc.start()
+        try:
+            for number in range(3_000):
+                inbox.put(bytes(60_000), flow(f"10.0.{number >> 8}.{number & 255}"), Rank.STRANGER)
+            self.assertLess(tracemalloc.get_traced_memory()[0], 20_000_000)
+        finally:
+            tracemalloc.stop()
+
+    def test_what_it_held_is_forgotten(self):
+        for number in range(50):
+            self.put("x", Rank.STRANGER, f"203.0.113.{number}")
+        self.taken()
+        self.assertEqual((len(self.inbox), self.inbox._bytes), (0, 0))
+
+
+class OfTheEngine(TestCase):
+    def setUp(self):
+        self.engine = Engine(emergency=frozenset({"112"}))
+        self.addCleanup(self.engine.log.close)
+        self.engine.directory.add("1001")
+        self.phone = Phone(self.engine)
+
+    def test_a_phone_is_known_by_its_address_once_it_has_registered(self):
+        again = self.phone.request()
+        self.assertEqual(self.engine.core.rank(again, self.phone.flow), Rank.STRANGER)
+        self.phone.register()
+        self.assertEqual(self.engine.core.rank(again, self.phone.flow), Rank.REFRESH)
+        self.assertEqual(self.engine.core.rank(again, flow(self.phone.flow.remote[0], 1)), Rank.NEW_NEIGHBOUR)
+        self.assertEqual(self.engine.core.rank(request("INVITE", "112"), self.phone.flow), Rank.EMERGENCY)
+
+    def test_its_refresh_has_room_in_the_store_when_strangers_have_none(self):
+        self.phone.register()
+        stranger = Phone(self.engine, flow=flow("203.0.113.66"))
+        self.engine.store.has_room = lambda job: job.refreshes
+        self.assertEqual(self.phone.register().status, 200)
+        self.assertEqual(stranger.register().status, 503)
