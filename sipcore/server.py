@@ -36,7 +36,7 @@ AT_ONCE = 8
 SAY_SECONDS = 10.0
 """Between two lines about what was shed."""
 
-STOP_SECONDS = 4.0
+STOP_SECONDS = 2.4
 ROUNDS = 8
 """How often what was sent may lead to more to send (a broken flow does), before others have their turn."""
 

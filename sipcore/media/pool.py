@@ -78,6 +78,7 @@ class NgPool:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._pinger: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
         for url in urls:
             self._members[url] = Member(url, ng.parse_url(url))
 
@@ -91,6 +92,7 @@ class NgPool:
     async def start(self) -> None:
         """Ping all members once, then go on doing so. Dead members are no error."""
         await self._ping_all()
+        self._begun.set()
         self._pinger = asyncio.get_running_loop().create_task(self._ping_for_ever())
 
     async def close(self) -> None:
@@ -149,6 +151,9 @@ class NgPool:
 
         ``via_branch``: one value for each device that is offered the call (RFC 3261 16.6). ``to_tag``: in a dialog, the
         other party's (re-INVITE, UPDATE). ``echo``: media of this party goes back to it (see :meth:`echo`)."""
+        if not self._begun.is_set():  # the first call after a start may come before the engines
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._begun.wait(), self._timeout)
         message = {"command": "offer", "call-id": call_id, "from-tag": from_tag, **path.keys(sdp)}
         message |= {"to-tag": to_tag} if to_tag else {}
         message |= {"via-branch": via_branch} if via_branch else {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 START_SECONDS = 10.0  # a relay that is not ready by then is killed
-STOP_SECONDS = 3.0
+STOP_SECONDS = 1.0  # a relay that has not ended by then is killed
 FIRST_PAUSE = 0.2  # seconds before a relay that died is started again; doubled while it keeps dying
 LONGEST_PAUSE = 10.0
 STEADY = 30.0  # seconds of life after which a death is a first one again
@@ -97,7 +97,7 @@ class RelayProcesses:
         return self.urls
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL for what does not end in three seconds."""
+        """SIGTERM, and SIGKILL for what does not end in a second."""
         self._stopping = True
         for worker in self._workers:
             if worker.watcher is not None:

@@ -60,6 +60,11 @@ from sipcore.udp_socket import Address, CannotListen
 
 PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
 
+STORE_STOP_SECONDS = 1.0
+LOG_STOP_SECONDS = 0.4
+"""Together with those of the server and, meanwhile, of the relays: all is over within four seconds of a SIGTERM, before
+the supervisor and systemd lose patience."""
+
 SQLITE_BREATHER = 0.002
 """Seconds the store's thread pauses after a commit on SQLite, which has one writer for all processes."""
 
@@ -97,7 +102,7 @@ class Command(BaseCommand):
                 _("The media relay did not start: %(reason)s. Set other RTP_PORTS in .env.") % {"reason": error.reason}
             ) from None
         finally:
-            log.close()
+            log.close(LOG_STOP_SECONDS)
 
     def _realm(self) -> str:
         try:
@@ -265,23 +270,33 @@ class SipServerProcess:
     async def run(self) -> None:
         self._store.start()
         resolving = asyncio.create_task(self._advertised.keep_resolved())
-        relays = None
-        if not settings.RTPENGINE_URLS:
-            # Started from here, the main thread: the relays end when it does, whatever ends it.
-            relays = self._own_relays()
-            self._pool.set_members(await relays.start())
-        await self._pool.start()
+        # Started from here, the main thread: the relays end when it does, whatever ends it.
+        relays = None if settings.RTPENGINE_URLS else self._own_relays()
+        # Phones register from the first moment; a call that comes before the media is there waits for it.
+        media = asyncio.create_task(self._start_media(relays))
         try:
             await self.server.run()
         finally:
             systemd.notify("STOPPING=1")
             resolving.cancel()
+            media.cancel()
+            await asyncio.wait([media])
             await self._pool.close()
-            if relays is not None:
-                await relays.stop()
             self._chores.write_evidence()
-            self._store.stop(1.0)
+            storing = asyncio.to_thread(self._store.stop, STORE_STOP_SECONDS)
+            await (asyncio.gather(relays.stop(), storing) if relays is not None else storing)
             self._log.info("Stopped")
+        if not media.cancelled():
+            media.result()
+
+    async def _start_media(self, relays: RelayProcesses | None) -> None:
+        try:
+            if relays is not None:
+                self._pool.set_members(await relays.start())
+            await self._pool.start()
+        except Exception:
+            self.server.stop()  # without sound there is no point; whoever started us reads why
+            raise
 
     def _own_relays(self) -> RelayProcesses:
         relays = RelayProcesses(
