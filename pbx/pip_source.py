@@ -1,6 +1,7 @@
 """Finds pip's own wheel where pip itself would look: its configuration files, its environment, its index.
 
-Needed where Python came without ensurepip. The version is pinned and the checksum is checked."""
+Needed where Python came without ensurepip. The version is pinned and the checksum is checked. Every start of the PBX
+imports this file and nearly none fetches anything: what only that needs is imported where it is used."""
 
 from __future__ import annotations
 
@@ -8,11 +9,8 @@ import configparser
 import hashlib
 import html.parser
 import os
-import ssl
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
 from pbx.early_words import _
@@ -115,6 +113,9 @@ def download_pip(directory: Path) -> Path:
 
 
 def reason_of(faults: list[Exception]) -> str:
+    import ssl
+    import urllib.error
+
     reasons = [getattr(fault, "reason", fault) for fault in faults]
     if any(isinstance(reason, ssl.SSLCertVerificationError) for reason in reasons) or any(
         isinstance(reason, ssl.SSLError | FileNotFoundError) and certificates_file() for reason in reasons
@@ -146,6 +147,8 @@ def as_url(place: str) -> str:
 
 
 def wheel_urls(page: str) -> list[str]:
+    import urllib.request
+
     if page.startswith("file:"):
         path = Path(urllib.request.url2pathname(urllib.parse.urlsplit(page).path))
         if path.is_dir() and not (path / "index.html").is_file():
@@ -174,6 +177,9 @@ class Links(html.parser.HTMLParser):
 
 def fetch(url: str) -> bytes:
     """:raises OSError: when it cannot be reached (urllib's errors are of that family)."""
+    import ssl
+    import urllib.request
+
     handlers: list[urllib.request.BaseHandler] = []
     proxy = pip_setting("proxy")
     if proxy:
