@@ -36,6 +36,27 @@ class GuardFlows(FlowCase):
         b.expect("ACK")
         call.refused(486)
 
+    def test_what_of_a_caller_reaches_the_called_phone(self) -> None:
+        """How to ring by its name (RFC 7462), never an address that the phone would fetch; no character that a screen
+        would obey."""
+        a, b = self.phones()
+        headers = [
+            ("Alert-Info", "<http://192.0.2.66/ring.wav>;info=alert-autoanswer"),
+            ("Alert-Info", "<file:///etc/passwd>"),
+            ("Alert-Info", "<urn:alert:source:internal>, <http://192.0.2.66/>"),
+            ("Alert-Info", "<urn:alert:source:internal>"),
+            ("Subject", "lunch\u202e\x9b31m\x1b[2J"),
+            ("Priority", "urgent"),
+        ]
+        call = a.invite(b.number, headers=headers)
+        invite = b.expect("INVITE")
+        self.assertEqual(["<urn:alert:source:internal>"], invite.all("Alert-Info"))
+        self.assertEqual(["lunch\ufffd\ufffd31m\ufffd[2J"], invite.all("Subject"))
+        self.assertEqual(["urgent"], invite.all("Priority"))
+        b.respond(invite, 486)
+        b.expect("ACK")
+        call.refused(486)
+
     def test_another_ones_from_is_refused(self) -> None:
         a, b = self.phones()
         call = a.invite(b.number, from_=f"<{b.aor}>")
@@ -122,6 +143,22 @@ class GuardFlows(FlowCase):
         ours = call.connected()
         b.expect("ACK")
         self.hang_up(a, ours, b, theirs)
+
+    def test_a_strangers_ack_confirms_nothing(self) -> None:
+        """With both tags right, from another address: it can be asked for no password, so it counts for nothing, and
+        the description in it is not the caller's."""
+        a, b = self.phones()
+        call = a.invite(b.number, b"")
+        theirs = b.answer(b.expect("INVITE"), ack=False)
+        answer = call.final()
+        stranger = self.phone(a.number, host="127.0.0.3", register=False, password=None)
+        stranger.ack(call.dialog, answer.cseq, stranger.sdp())
+        a.quiet(0.8)
+        b.quiet(0.1)
+        self.assertEqual(1, a.times_repeated("SIP/2.0 200"))
+        a.ack(call.dialog, answer.cseq, a.sdp())
+        b.expect("ACK")
+        self.hang_up(a, call.dialog, b, theirs)
 
     def test_another_extension_cannot_take_over_a_leg(self) -> None:
         a, b = self.phones()
