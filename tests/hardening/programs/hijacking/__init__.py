@@ -1,0 +1,1 @@
+"""What ``hijack`` tries: one module for each kind of attack."""
