@@ -5,11 +5,11 @@ and is the same each time the same request comes (RFC 3261 section 8.2.7)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sipcore.clock import Clock
+from sipcore.nonce_counts import NonceCounts
 from sipcore.ports import Account
 from sipcore.protocol.digest import (
     Credentials,
@@ -26,9 +26,6 @@ from sipcore.protocol.mac import Mac
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri, same_uri
 from sipcore.registrar import Cause, Refused
-
-COUNTS_KEPT = 200_000
-"""Nonces whose highest count is remembered for requests other than REGISTER (whose counts are on disk)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,9 @@ class Authenticator:
         # One secret, two uses: each has a key of its own.
         self._tags = Mac(Mac(key).digest(b"to-tag"))
         self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime)
-        self._started = clock.now()
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        # A count of its own for each thread that decides: the method is part of a digest, so none is good for both.
+        self._counts = NonceCounts(self._nonces.issued, nonce_lifetime, clock)
+        self.registration_counts = NonceCounts(self._nonces.issued, nonce_lifetime, clock)
 
     def judge(self, request: Request, flow: Flow) -> Credentials | Challenge | Refused:
         """What can be said before any account is looked up. For a REGISTER, To, From and the credentials must be of
@@ -76,16 +74,10 @@ class Authenticator:
     def count_is_new(self, credentials: Credentials) -> bool:
         """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a
         restart are not known any more, so nonces from before it are not good either."""
-        age = self._clock.now() - self._started  # not the time of the start: the clock may have been set since
-        if credentials.nc is None or self._nonces.issued(credentials.nonce) < int(self._clock.wall() - age):
+        highest = self._counts.highest(credentials)
+        if credentials.nc is None or highest is None or credentials.nc <= highest:
             return False
-        highest = self._counts.get(credentials.nonce, 0)
-        if credentials.nc <= highest:
-            return False
-        self._counts[credentials.nonce] = credentials.nc
-        self._counts.move_to_end(credentials.nonce)
-        if len(self._counts) > COUNTS_KEPT:
-            self._counts.popitem(last=False)
+        self._counts.use(credentials)
         return True
 
     def challenge(self, request: Request, flow: Flow, *, stale: bool = False) -> Response:
@@ -119,15 +111,19 @@ class Authenticator:
         return self._tags.digest("|".join(parts).encode("utf-8", "replace"))
 
     def _credentials(self, request: Request) -> Credentials | None:
-        """Those made for our realm, or None."""
-        for value in request.getall("Authorization") + request.getall("Proxy-Authorization"):
+        """Those made for our realm, or None. Proxy-Authorization is for a proxy that asked with 407 (RFC 3261 22.3),
+        which we never do. Raises SipError 400 for two of our realm: which one counts?"""
+        found = None
+        for value in request.getall("Authorization"):
             try:
                 credentials = parse_authorization(value)
             except UnknownScheme:
                 continue
             if credentials.realm == self._realm:
-                return credentials
-        return None
+                if found is not None:
+                    raise SipError(400, "Doubled Authorization")
+                found = credentials
+        return found
 
     def _form(self, request: Request, credentials: Credentials) -> Refused | None:
         if credentials.algorithm not in self._algorithms:

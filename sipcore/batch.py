@@ -5,9 +5,11 @@ one is left, and only that one is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from sipcore.authentication import is_from_here, prove
+from sipcore.nonce_counts import NonceCounts
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreRejected
 from sipcore.registrar import (
     Accepted,
@@ -17,13 +19,15 @@ from sipcore.registrar import (
     Policy,
     Refused,
     Registration,
+    Stale,
     register,
 )
 
 
 class RegistrationBatch:
     """Runs in the store's thread. ``decoy_ha1``, by algorithm, stands in for numbers that do not exist. ``draw``: a
-    number at random from 0 to less than 1, another one for each REGISTER."""
+    number at random from 0 to less than 1, another one for each REGISTER. ``counts``: of the nonces used; without it,
+    those on record alone are looked at."""
 
     def __init__(
         self,
@@ -32,12 +36,14 @@ class RegistrationBatch:
         decoy_ha1: dict[str, str],
         wall: Callable[[], float],
         draw: Callable[[], float] = lambda: 0.0,
+        counts: NonceCounts | None = None,
     ) -> None:
         self._directory = directory
         self._policy = policy
         self._decoy_ha1 = decoy_ha1
         self._wall = wall
         self._draw = draw
+        self._counts = counts
 
     def __call__(self, asked: Sequence[Registration]) -> list[Decision]:
         """The decisions, in the order asked; every :class:`Accepted` among them is on disk when this returns.
@@ -76,6 +82,7 @@ class RegistrationBatch:
                 ((_account_id, indexes),) = proven.items()
                 if len(indexes) == 1:
                     decisions[indexes[0]] = Refused(400, Cause.MALFORMED)
+                    self._use([asked[indexes[0]]])
 
     def _write_together(
         self,
@@ -87,6 +94,7 @@ class RegistrationBatch:
         """All requests of the accounts in ``proven``, those of one account folded in the order they came."""
         directory, now = self._directory, self._wall()
         decided: dict[int, Decision] = {}
+        used: list[Registration] = []
         with directory.transaction():
             # Locked first: a disable or delete that commits meanwhile wins (the next batch sees it), one that
             # comes later waits for us.
@@ -100,27 +108,55 @@ class RegistrationBatch:
                         decided[index] = Busy()
                     continue
                 rows = {b.key: b for b in on_record.get(account_id, ())}
+                counted: list[Registration] = []
                 touched: dict[str, Binding] = {}
                 forgotten: set[BindingId] = set()
                 for index in indexes:
-                    decision = register(
-                        asked[index], by_id[account_id], list(rows.values()), self._policy, now, self._draw()
-                    )
+                    one = asked[index]
+                    if self._is_spent(one, rows.values(), counted):
+                        decided[index] = Stale()
+                        continue
+                    decision = register(one, by_id[account_id], list(rows.values()), self._policy, now, self._draw())
                     decided[index] = decision
+                    counted.append(one)
                     if isinstance(decision, Accepted):
                         for binding in decision.changed:
                             rows[binding.key] = touched[binding.key] = binding
                         for binding_id in decision.removed:
                             rows.pop(binding_id.key, None)
                             forgotten.add(binding_id)
+                    for binding in list(rows.values()):
+                        # What changes nothing else (a question, a refusal) uses its count up too, after a restart too.
+                        if binding.nonce == one.credentials.nonce and binding.nc < one.nc:
+                            rows[binding.key] = touched[binding.key] = replace(binding, nc=one.nc)
+                used += counted
                 changed += touched.values()
                 removed += [b for b in forgotten if b.key not in touched]
             if changed or removed:
                 # Sorted: two writers that take their rows in different orders would deadlock.
                 changed.sort(key=lambda b: b.id)
                 directory.write(changed, sorted(removed))
+        self._use(used)
         for index, decision in decided.items():
             decisions[index] = decision
+
+    def _is_spent(self, asked: Registration, rows: Collection[Binding], counted: Sequence[Registration]) -> bool:
+        """Whether its nonce was used with this count or a higher one, or is too old to tell. ``rows`` and ``counted``
+        (in the same batch): of the same account."""
+        if self._counts is None:
+            return False  # register() looks at the rows
+        nonce = asked.credentials.nonce
+        counts = [row.nc for row in rows if row.nonce == nonce]
+        counts += [one.nc for one in counted if one.credentials.nonce == nonce]
+        remembered = self._counts.highest(asked.credentials)
+        if remembered is None and not counts:
+            return True
+        return asked.nc <= max(remembered or 0, *counts, 0)
+
+    def _use(self, asked: Iterable[Registration]) -> None:
+        if self._counts is not None:
+            for one in asked:
+                self._counts.use(one.credentials)
 
 
 def _halves(proven: dict[int, list[int]]) -> list[dict[int, list[int]]]:

@@ -62,7 +62,8 @@ class Engine:
         values = {"algorithms": ("MD5",), "domains": frozenset({DOMAIN}), "key": b"k" * 32, "node": "n1"} | settings
         self.core = Core(Settings(realm=REALM, **values), self.log, self.clock)
         decoys = {"MD5": "0" * 32, "SHA-256": "0" * 64}
-        batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, self.clock.wall)
+        counts = self.core.authenticator.registration_counts
+        batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, self.clock.wall, counts=counts)
         self.core.store = self.store = HeldStore(batch)
 
     def exchange(self, data: bytes, flow: Flow | None = None, settle: bool = True):

@@ -187,7 +187,9 @@ class SipServerProcess:
         )
         self.server = Server(core, log, every_second=lambda: chores.every_second(), ready=self._ready)
         self._store = core.store = Store(
-            RegistrationBatch(directory, policy, decoys, clock.wall, random.random),
+            RegistrationBatch(
+                directory, policy, decoys, clock.wall, random.random, core.authenticator.registration_counts
+            ),
             self.server.completed,
             self._broken,
             settings.SIP_INBOX_LIMIT,

@@ -1,0 +1,58 @@
+"""How often each nonce was used: a count is good once (RFC 7616 3.4.5), whatever the request asked and whatever became
+of it.
+
+A digest covers neither the Contact nor the From of a request: whoever has seen one could send it again with his own,
+from the same address, as long as its nonce is good."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from sipcore.clock import Clock
+from sipcore.protocol.digest import Credentials
+
+COUNTS_KEPT = 200_000
+
+
+class NonceCounts:
+    """``issued`` tells when a nonce of ours was issued, in seconds of the wall clock; one older than ``lifetime``
+    seconds is never asked about. For those alone who have shown the password; two accounts of one phone may use the
+    same nonce, and count each for itself."""
+
+    def __init__(self, issued: Callable[[str], int], lifetime: float, clock: Clock, kept: int = COUNTS_KEPT) -> None:
+        self._issued, self._lifetime, self._clock, self._kept = issued, lifetime, clock, kept
+        self._used: OrderedDict[str, int] = OrderedDict()  # the time of issue and the count, in one number of 32 + 32
+        self._since = clock.now()  # not the wall clock: that may be set
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def highest(self, credentials: Credentials) -> int | None:
+        """The highest count it was used with, 0 for none; None when that is not known, because it was issued before
+        this process began, or before the newest one that had to be forgotten."""
+        used = self._used.get(_key(credentials))
+        if used is not None:
+            return used & 0xFFFFFFFF
+        age = self._clock.now() - self._since
+        return 0 if self._issued(credentials.nonce) >= int(self._clock.wall() - age) else None
+
+    def use(self, credentials: Credentials) -> None:
+        """Its count, and all below, are used up."""
+        key = _key(credentials)
+        count = max(credentials.nc or 0, self._used.get(key, 0) & 0xFFFFFFFF)
+        self._used[key] = self._issued(credentials.nonce) << 32 | count
+        self._used.move_to_end(key)
+        good_since = self._clock.wall() - self._lifetime
+        for _ in range(2):  # one comes, two may go
+            oldest, used = next(iter(self._used.items()))
+            issued = used >> 32
+            if issued >= good_since:
+                if len(self._used) <= self._kept:
+                    break
+                self._since = max(self._since, self._clock.now() - (self._clock.wall() - issued - 1))
+            del self._used[oldest]
+
+
+def _key(credentials: Credentials) -> str:
+    return f"{credentials.nonce} {credentials.username}"
