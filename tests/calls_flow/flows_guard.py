@@ -227,6 +227,19 @@ class GuardFlows(FlowCase):
             phone.respond(message, status)
         self.assertEqual(200, a.final(sent).status)
 
+    def test_a_text_comes_to_an_end(self) -> None:
+        """Two phones that pass each text on to the other do so as often as Max-Forwards allows."""
+        a, b = self.phones()
+        for hops, told in (("5", "4"), ("1", "0")):
+            sent = self.ask_text(a, b.number, hops, [("Max-Forwards", hops)])
+            message = b.expect("MESSAGE")
+            self.assertEqual(told, message.one("Max-Forwards"))
+            b.respond(message, 200)
+            self.assertEqual(200, a.final(sent).status)
+        answer = a.ask("MESSAGE", f"sip:{b.number}@{b.domain}", [("Max-Forwards", "0")], b"x")
+        self.assertEqual(483, answer.status)
+        b.quiet(0.2)
+
     def test_a_text_that_nobody_takes(self) -> None:
         a, (b, c) = self.phone(), self.devices(2)
         sent = self.ask_text(a, b.number, "x")
@@ -240,13 +253,14 @@ class GuardFlows(FlowCase):
         self.assertEqual(480, a.final(self.ask_text(a, self.world.new_number(), "x")).status)
         self.assertEqual(513, a.final(self.ask_text(a, a.number, "x" * 1400)).status)
 
-    def ask_text(self, phone, number: str, text: str):
+    def ask_text(self, phone, number: str, text: str, more=()):
         uri = f"sip:{number}@{phone.domain}"
         lines = [
             ("From", f"<{phone.aor}>;tag=m"),
             ("To", f"<{uri}>"),
-            ("Call-ID", f"m-{phone.sent_by}-{number}-{len(text)}"),
+            ("Call-ID", f"m-{phone.sent_by}-{number}-{text[:9]}-{len(text)}"),
             ("CSeq", "1 MESSAGE"),
+            *more,
         ]
         sent = phone.send("MESSAGE", uri, lines, text.encode(), kind="text/plain")
         return phone.with_credentials(sent, phone.final(sent), cseq=2)
