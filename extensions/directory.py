@@ -137,22 +137,25 @@ class DjangoDirectory:
     @unit_of_work
     def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:
         moment = None if since is None else _moment(since)
-        for account_id, key in sorted(ids):
-            BindingRow.objects.filter(extension_id=account_id, key=key).update(unreachable_since=moment)
+        for keys in _slices(_primary_keys(ids)):
+            BindingRow.objects.filter(pk__in=keys).update(unreachable_since=moment)
 
     @unit_of_work
     def end_connections(self, lost: Mapping[BindingId, str], now: float) -> None:
         moment = _moment(now)
         with transaction.atomic():  # one commit for a whole office whose router was switched off
-            for (account_id, key), name in sorted(lost.items()):
-                rows = BindingRow.objects.filter(extension_id=account_id, key=key, connection=name)
+            stored = _primary_keys(lost)
+            for keys in _slices(stored):
+                # On its own connection, or on another one that has ended too.
+                names = {lost[stored[key]] for key in keys}
+                rows = BindingRow.objects.filter(pk__in=keys, connection__in=names)
                 rows.filter(expires_at__gt=moment).update(expires_at=moment)
 
     @unit_of_work
     def shift_times(self, node: str, seconds: float) -> None:
         by = timedelta(seconds=seconds)
         BindingRow.objects.filter(node=node).update(
-            **{name: F(name) + by for name in ("registered_at", "refreshed_at", "expires_at")}
+            **{name: F(name) + by for name in TIMES}
         )
 
     @unit_of_work
@@ -169,6 +172,17 @@ def _slices(values: Collection[R]) -> Iterator[list[R]]:
     ordered = list(values)
     for start in range(0, len(ordered), READ_AT_ONCE):
         yield ordered[start : start + READ_AT_ONCE]
+
+
+def _primary_keys(ids: Collection[BindingId]) -> dict[int, BindingId]:
+    """Of those that are there, in an order that is the same for all writers."""
+    wanted = set(ids)
+    found: dict[int, BindingId] = {}
+    for accounts in _slices({id.account_id for id in wanted}):
+        rows = BindingRow.objects.filter(extension_id__in=accounts).order_by()
+        named = ((pk, BindingId(*id)) for pk, *id in rows.values_list("pk", "extension_id", "key"))
+        found.update((pk, id) for pk, id in named if id in wanted)
+    return dict(sorted(found.items()))
 
 
 def _moment(seconds: float) -> datetime:

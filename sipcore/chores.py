@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from threading import Event
 
 from sipcore import systemd
 from sipcore.calls.records import CallAction, CallStore
@@ -34,6 +35,12 @@ COMPARE_SHARE = 1 / 60
 LOAD_SLICE = 500
 """Bindings read and taken into the keep-alive at once after a start, so that neither the loop nor the store's thread
 stalls: the first phones are answered meanwhile."""
+
+TOLD_AT_ONCE = 1000
+"""Phones that answer no more, or again, or whose connection has ended, written in one chore: a whole network may go."""
+
+FOLLOW_SECONDS = 1.0
+"""The store's thread waits at most so long for the loop to follow a clock that was set."""
 
 GOLDEN = 0.6180339887498949
 """Multiples of it lie evenly between whole numbers, however many there will be."""
@@ -158,20 +165,34 @@ class Chores:
             return
         self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
 
-        def follow() -> None:
-            # One after the other in the store's thread, so that no batch lies between: what it wrote by the new time
-            # would be moved as well, and a phone that has just registered would be forgotten.
-            self._directory.shift_times(self._core.settings.node, moved)
-            self._clock.follow(moved)
+        followed = Event()
 
-        self._chore("clock", follow)
-        if self.guard is not None:
-            self.guard.clock_set(moved)
-        if self.subscriptions is not None:
-            self.subscriptions.clock_set(moved)
+        def shift() -> None:
+            # In one transaction with the heartbeat: by it the next start sees what has been moved already.
+            with self._directory.transaction():
+                self._directory.shift_times(self._core.settings.node, moved)
+                self._beat(self._clock.wall() + moved)
+            self._in_loop(follow)
+            # No batch may lie between: what it wrote by the new time would be moved as well, and a phone that has just
+            # registered would be forgotten. The loop never waits for this thread.
+            followed.wait(FOLLOW_SECONDS)
+
+        def follow() -> None:
+            # At once for all, in the loop's thread: nothing there compares a time of before with one of after.
+            self._clock.follow(moved)
+            if self._core.calls is not None:
+                self._core.calls.clock_set(moved)
+            if self.guard is not None:
+                self.guard.clock_set(moved)
+            if self.subscriptions is not None:
+                self.subscriptions.clock_set(moved)
+            followed.set()
+
+        self._chore("clock", shift)
 
     def _tell_reachable(self) -> None:
         keepalive = self._core.keepalive
+        self._revived.difference_update(keepalive.died)
         self._died.update(keepalive.died)
         self._died.difference_update(keepalive.revived)
         self._revived.update(keepalive.revived)
@@ -179,8 +200,8 @@ class Chores:
         keepalive.revived.clear()
         if not (self._died or self._revived) or "reachable" in self._outstanding:
             return
-        died, revived = self._died, self._revived
-        self._died, self._revived = set(), set()
+        died = {self._died.pop() for _ in range(min(len(self._died), TOLD_AT_ONCE))}
+        revived = {self._revived.pop() for _ in range(min(len(self._revived), TOLD_AT_ONCE))}
         since = self._clock.wall()
 
         def mark() -> None:
@@ -190,6 +211,7 @@ class Chores:
             if died:
                 self._directory.mark_reachable(died, since)
             self._tell_watchers({*revived, *died})
+            self._in_loop(self._tell_reachable)  # the others, if there are more
 
         self._chore("reachable", mark)
 
@@ -206,12 +228,13 @@ class Chores:
         self._lost.update(self._core.connections.take_lost())
         if not self._lost or "lost" in self._outstanding:
             return
-        lost, self._lost = self._lost, {}
+        lost = dict(self._lost.popitem() for _ in range(min(len(self._lost), TOLD_AT_ONCE)))
         since = self._clock.wall()
 
         def end() -> None:
             self._directory.end_connections(lost, since)
             self._tell_watchers(lost)
+            self._in_loop(self._end_lost)
 
         self._chore("lost", end)
 

@@ -21,6 +21,10 @@ MISSES = 3
 SLICE = 0.1
 """Seconds of one slot of the wheel: what is due together is sent together, so slots are short."""
 
+PINGS_AT_ONCE, LOOKED_AT_ONCE = 50, 1000
+"""Pings that leave before others have their turn, and phones whose time has come that are looked at for them: most of
+those may have ended, and all in the same second."""
+
 
 @dataclass(slots=True, eq=False)
 class Watched:
@@ -143,7 +147,8 @@ class KeepAlive:
         self._place(watched)
 
     def due(self, now: float) -> list[Ping]:
-        """Those to ping now. One that has just missed its third is put into ``died``."""
+        """Those to ping now, or the first of them: then :meth:`next_due` is over already. One that has just missed
+        its third is put into ``died``."""
         pings: list[Ping] = []
         if self._next_slot is None:
             return pings
@@ -153,8 +158,15 @@ class KeepAlive:
         else:
             slots = range(self._next_slot, last + 1)
         self._past, self._next_slot = last, last + 1
+        looked = 0
         for slot in slots:
-            for watched in list(self._wheel.pop(slot, {}).values()):
+            waiting = self._wheel.get(slot, {})
+            while waiting:
+                if len(pings) >= PINGS_AT_ONCE or looked >= LOOKED_AT_ONCE:
+                    self._past, self._next_slot = slot - 1, slot
+                    return pings
+                looked += 1
+                _, watched = waiting.popitem()
                 place = self._by_remote[watched.flow.remote]
                 if place.heard > watched.heard:
                     self._alive(watched, place.heard)
@@ -171,6 +183,7 @@ class KeepAlive:
                     watched.due = now + watched.interval
                     self._place(watched)
                     pings.append(Ping(watched, watched.serial))
+            self._wheel.pop(slot, None)
         return pings
 
     def next_due(self) -> float | None:

@@ -7,8 +7,10 @@ connections for nothing only takes them from himself and his like (hardening rul
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from sipcore.ports import BindingId
 
@@ -27,6 +29,9 @@ AT_ONCE = 8192
 PER_ADDRESS = 500
 """Connections from one address on which nobody is registered: an office behind one router that comes back all at
 once must fit in."""
+
+ENDED_AT_ONCE = 1000
+"""Bindings whose end is noted at once, when a proxy in front has thousands on its connection."""
 
 Group = OrderedDict[str, "Peer"]
 
@@ -51,6 +56,8 @@ class Connections:
         self._peers: dict[str, Peer] = {}
         self._where: dict[BindingId, str] = {}
         self._lost: dict[BindingId, str] = {}
+        self._ends: list[tuple[float, BindingId]] = []
+        self._partial: dict[str, Peer] = {}
         # Those without a binding, who was heard last at the end: (silent, spoken), in all and of each address.
         self._unbound: tuple[Group, Group] = (OrderedDict(), OrderedDict())
         self._of_host: dict[str, tuple[Group, Group]] = {}
@@ -77,10 +84,12 @@ class Connections:
     def heard(self, connection: str, now: float, *, whole: bool, begun: bool) -> None:
         """Bytes came: ``whole`` messages among them, and of one, ``begun``, only a part so far."""
         peer = self._peers[connection]
-        if whole or not begun:
+        if peer.begun is not None and (whole or not begun):
             peer.begun = None
+            del self._partial[connection]
         if begun and peer.begun is None:
             peer.begun = now
+            self._partial[connection] = peer
         if whole:
             peer.heard = now
             if not peer.bindings:
@@ -94,6 +103,7 @@ class Connections:
         peer = self._peers.pop(connection, None)
         if peer is None:
             return None
+        self._partial.pop(connection, None)
         self._unrank(peer)
         for id in peer.bindings:
             del self._where[id]
@@ -118,20 +128,34 @@ class Connections:
         peer.spoken = True
         peer.bindings[id] = ends
         self._where[id] = connection
+        heapq.heappush(self._ends, (ends, id))
+        if len(self._ends) > 4 * len(self._where) + 1000:  # refreshed ones leave their old ends behind
+            self._ends = [(self._peers[name].bindings[id], id) for id, name in self._where.items()]
+            heapq.heapify(self._ends)
 
     def overdue(self, now: float) -> list[str]:
         """Those to be closed because what they had to send did not come."""
-        late = []
-        for peer in self._peers.values():
-            if peer.bindings and min(peer.bindings.values()) <= now:
-                for id in [id for id, ends in peer.bindings.items() if ends <= now]:
-                    del peer.bindings[id], self._where[id]
+        self._end_bindings(now)
+        # Whoever began first stands first, and whoever was heard first: the others need not be looked at.
+        slow = takewhile(lambda peer: now - (peer.begun or now) > MESSAGE_SECONDS, self._partial.values())
+        late = {peer.connection: None for peer in slow}
+        for group, patience in zip(self._unbound, (HELLO_SECONDS, IDLE_SECONDS), strict=True):
+            for peer in group.values():
+                if now - peer.heard <= patience:
+                    break
+                late[peer.connection] = None
+        return list(late)
+
+    def _end_bindings(self, now: float) -> None:
+        ends = self._ends
+        for _ in range(ENDED_AT_ONCE):
+            if not ends or ends[0][0] > now:
+                break
+            end, id = heapq.heappop(ends)
+            peer = self._peers.get(self._where.get(id, ""))
+            if peer is not None and peer.bindings[id] == end:
+                del peer.bindings[id], self._where[id]
                 self._settle(peer, now)
-            slow = peer.begun is not None and now - peer.begun > MESSAGE_SECONDS
-            patience = IDLE_SECONDS if peer.spoken else HELLO_SECONDS
-            if slow or (not peer.bindings and now - peer.heard > patience):
-                late.append(peer.connection)
-        return late
 
     def is_registered(self, connection: str) -> bool:
         peer = self._peers.get(connection)

@@ -15,6 +15,9 @@ KEPT_OF_ONE = 8192
 MOST_MESSAGES, MOST_BYTES = 128, 256 * 1024
 """Of one conversation, in memory. What goes first is its middle: how it began explains how it ends."""
 
+AGED_AT_ONCE = 2_000
+"""Conversations that a pool forgets each second for their age."""
+
 OVERHEAD = 160
 """Bytes that a message takes beside its own, and that are counted too: packets of two dozen bytes are many."""
 
@@ -94,9 +97,12 @@ class Pool:
             self._make_room()
 
     def age(self, now: float) -> None:
-        """Drop what has been silent for longer than this pool remembers. ``now`` in seconds since 1970."""
+        """Drop what has been silent for longer than this pool remembers, or the first of it: a herd that came in one
+        second grows old in one second. ``now`` in seconds since 1970."""
         before = now - self.seconds
-        while self.by_id and next(iter(self.by_id.values())).last < before:
+        for _ in range(AGED_AT_ONCE):
+            if not self.by_id or next(iter(self.by_id.values())).last >= before:
+                break
             self._drop_first()
 
     def _make_room(self) -> None:

@@ -178,3 +178,36 @@ class Bindings(ConnectionsCase):
         inside = vars(self.connections)
         self.assertEqual([name for name in ("_peers", "_where", "_lost", "_of_host") if inside[name]], [])
         self.assertFalse(any(inside["_unbound"]))
+
+
+class BehindAProxy(ConnectionsCase):
+    """A proxy in front has all its phones on one connection."""
+
+    def setUp(self):
+        super().setUp()
+        self.open("proxy")
+        self.speak("proxy")
+        self.ids = [BindingId(number, "k") for number in range(5000)]
+
+    def living(self) -> int:
+        return len(self.connections._peers["proxy"].bindings)
+
+    def test_thousands_that_end_in_one_second_are_noted_a_part_each_time(self):
+        for id in self.ids:
+            self.register(id, "proxy", 60)
+        self.assertEqual(self.later(61), [])
+        self.assertEqual(self.living(), 4000)
+        for _ in range(4):
+            self.assertEqual(self.later(1), [])
+        self.assertEqual(self.living(), 0)
+        self.assertFalse(self.connections.is_registered("proxy"))
+        self.assertEqual(self.later(IDLE_SECONDS + 1), ["proxy"])
+
+    def test_what_was_refreshed_goes_on(self):
+        for _ in range(8):
+            for id in self.ids:
+                self.register(id, "proxy", 60)
+            self.now += 30
+        self.assertEqual(self.later(1), [])
+        self.assertEqual(self.living(), 5000)
+        self.assertLess(len(self.connections._ends), 30_000, "old ends are forgotten")

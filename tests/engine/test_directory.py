@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from unittest import skipUnless
 from unittest.mock import patch
 
 from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from extensions.directory import DjangoDirectory
 from extensions.models import Binding, Extension
@@ -197,6 +199,23 @@ class Chores(DirectoryTestCase):
             self.directory.end_connections(lost, NOW + 5)
             self.assertEqual([b.id for b in self.directory.living("n1", NOW + 5)], self.ids[1:])
         self.assertEqual(Binding.objects.count(), 2, "the ended one is kept as last seen")
+
+    def test_a_whole_network_that_is_gone_is_noted_in_a_few_statements(self):
+        extension = Extension.objects.create(number="77", password="!")
+        stored = [self.directory.living("n1", NOW)[0]]
+        rows = [replace(stored[0], account_id=extension.pk, key=f"k{n}", connection=f"c{n}") for n in range(900)]
+        self.directory.write(sorted(rows, key=lambda b: b.id), [])
+        ids = [binding.id for binding in rows]
+        with CaptureQueriesContext(connection) as queries:
+            self.directory.mark_reachable(ids, NOW)
+        self.assertLess(len(queries), 20)
+        self.assertEqual(Binding.objects.filter(unreachable_since__isnull=False).count(), 900)
+        lost = {binding.id: binding.connection for binding in rows[:-1]} | {rows[-1].id: "another one"}
+        with CaptureQueriesContext(connection) as queries:
+            self.directory.end_connections(lost, NOW + 5)
+        self.assertLess(len(queries), 20)
+        left = [b for b in self.directory.living("n1", NOW + 5) if b.account_id == extension.pk]
+        self.assertEqual([b.key for b in left], [rows[-1].key], "it lives on another connection")
 
     def test_a_clock_that_was_set_moves_the_times_along(self):
         self.directory.shift_times("n1", 7200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import TestCase
 
-from sipcore.keepalive import MISSES, KeepAlive
+from sipcore.keepalive import MISSES, PINGS_AT_ONCE, KeepAlive
 from sipcore.ports import BindingId
 from tests.engine.asking import flow
 
@@ -149,3 +149,38 @@ class KeepAliveTests(TestCase):
         for _ in range(5):
             seen.update(self.keepalive.slice(0.2))
         self.assertEqual(len(seen), 10)
+
+
+class ManyAtOnce(TestCase):
+    """100,000 registrations may end, or be due for a ping, in the same second: nobody else waits for that."""
+
+    def setUp(self):
+        self.keepalive = KeepAlive()
+        for number in range(3000):
+            place = flow(f"10.0.{number >> 8}.{number & 255}", 5060)
+            self.keepalive.watch(BindingId(number, "k"), "sip:x@y", place, INTERVAL, ends=100.0, first=50.0)
+
+    def test_their_pings_leave_a_few_at_a_time_and_none_is_forgotten(self):
+        pinged = set()
+        for turn in range(3000 // PINGS_AT_ONCE):
+            pings = self.keepalive.due(50.1)
+            self.assertEqual(len(pings), PINGS_AT_ONCE, turn)
+            pinged.update(ping.watched.id for ping in pings)
+            if turn < 10:
+                self.assertLessEqual(self.keepalive.next_due(), 50.2, "the others are due at once")
+        self.assertEqual(len(pinged), 3000)
+        self.assertEqual(self.keepalive.due(50.1), [])
+        self.assertGreater(self.keepalive.next_due(), 50.1)
+
+    def test_those_that_have_ended_are_forgotten_a_part_each_time(self):
+        left = []
+        while self.keepalive.next_due() is not None and len(left) < 10:
+            self.assertEqual(self.keepalive.due(101.0), [])
+            left.append(len(self.keepalive))
+        self.assertEqual(left, [2000, 1000, 0])
+
+    def test_one_that_begins_meanwhile_has_its_turn(self):
+        self.keepalive.due(50.1)
+        new = BindingId(9999, "k")
+        self.keepalive.watch(new, "sip:x@y", flow("10.9.9.9", 5060), INTERVAL, ends=100.0, first=49.0)
+        self.assertEqual([ping.watched.id for ping in self.keepalive.due(50.1)].count(new), 1)

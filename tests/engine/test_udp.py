@@ -6,11 +6,15 @@ import asyncio
 import os
 import socket
 from unittest import IsolatedAsyncioTestCase, skipUnless
+from unittest.mock import patch
 
 from sipcore.batch import RegistrationBatch
 from sipcore.clock import Clock
 from sipcore.core import Core, Settings
+from sipcore.inbox import Inbox
 from sipcore.log import SipLog
+from sipcore.ports import BindingId
+from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import parse_message
 from sipcore.registrar import Policy
 from sipcore.server import Server
@@ -121,6 +125,62 @@ class FromEveryAddress(UdpTestCase):
             answer = await asyncio.wait_for(loop.sock_recv(phone, 65535), 10)
             branches.append(parse_message(answer).via.branch)
         self.assertEqual(branches, [f"z9hG4bKn{number}" for number in range(60)])
+
+    async def test_under_overload_known_phones_are_served_first(self):
+        """The order among those that wait in the kernel: a flood has come before them."""
+        stranger, known = self.phone("127.0.0.66"), self.phone("127.0.0.9")
+        await self.known_at(known)
+        served = self.watch_order()
+        self.flood(stranger, 120)
+        known.sendto(self.request("known"), ("127.0.0.1", self.port))
+        await self.answers(stranger, 120)
+        self.assertEqual([served.index("127.0.0.9"), len(served)], [0, 121])
+
+    async def test_timers_run_while_many_wait(self):
+        stranger, served, ticks = self.phone(), self.watch_order(), []
+        with patch("sipcore.server.SLICE", 0.0):
+            self.flood(stranger, 120)
+            asyncio.get_running_loop().call_later(0.0, lambda: ticks.append(len(served)))
+            await self.answers(stranger, 120)
+        self.assertLess(ticks[0], 10)
+
+    def flood(self, phone: socket.socket, count: int) -> None:
+        """Without a pause in which the server could read."""
+        for number in range(count):
+            phone.sendto(self.request(f"n{number}"), ("127.0.0.1", self.port))
+
+    async def answers(self, phone: socket.socket, count: int) -> None:
+        for _ in range(count):
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 65535), 10)
+
+    def watch_order(self) -> list[str]:
+        served: list[str] = []
+        receive = self.core.receive
+
+        def watched(data: bytes, flow: Flow) -> None:
+            served.append(flow.remote[0])
+            receive(data, flow)
+
+        self.core.receive = watched
+        return served
+
+    async def test_what_is_shed_is_said(self):
+        said: list[str] = []
+        self.log.warning = said.append
+        self.server._inbox = Inbox(most=70)
+        stranger = self.phone()
+        self.flood(stranger, 200)
+        await self.answers(stranger, 70)
+        self.server._say_shed()
+        self.assertEqual(said, ["Overload: 130 messages were not served, 0 of them from known phones"])
+
+    async def known_at(self, phone: socket.socket) -> None:
+        host, port = phone.getsockname()
+        self.core._remember(host)
+        self.core.keepalive.watch(
+            BindingId(1, "k"), "sip:1001@x", Flow("UDP", ("127.0.0.1", self.port), (host, port)), 60.0,
+            asyncio.get_running_loop().time() + 600, asyncio.get_running_loop().time() + 60,
+        )
 
     async def test_a_second_server_on_the_port_is_told_why_not(self):
         second = Server(self.core, self.log)
