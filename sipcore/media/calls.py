@@ -197,15 +197,17 @@ def _describe(medium: Medium) -> None:
     rtp.plain = place.plain
     rtp.untouchable = place.encrypted
     rtp.rates = place.rates
-    rtp.describe(place.rtp, medium.trusted, medium.anywhere)
-    rtcp.describe(place.rtcp, medium.trusted, medium.anywhere)
+    rtp.describe(place.rtp, medium.trusted, medium.anywhere, place.talks)
+    rtcp.describe(place.rtcp, medium.trusted, medium.anywhere, place.talks)
     rtp.hold(rtp.held or place.zero)
     rtcp.hold(place.zero)
 
 
 def _listen(medium: Medium) -> None:
-    if medium.place is not None and medium.rtp is not None:
+    if medium.place is not None and medium.rtp is not None and medium.rtcp is not None:
         medium.rtp.hold(not medium.place.listens)
+        medium.rtp.settle()
+        medium.rtcp.settle()
 
 
 def _link(branch: Branch, sender: Side, mine: Medium, receiver: Side, theirs: Medium) -> None:

@@ -161,6 +161,7 @@ class NgPool:
         tried: list[Member] = []
         while True:
             call = self._calls.get(call_id) or self._new_call(call_id, tried)
+            message |= {} if call.established else {"drop-traffic": "start"}
             try:
                 reply = await self._request(call.member, message)
             except MediaUnavailable:
@@ -182,6 +183,7 @@ class NgPool:
         """The answer by ``to_tag`` to the offer by ``from_tag``; gives the one for the offerer."""
         message = {"command": "answer", "call-id": call_id, "from-tag": from_tag, "to-tag": to_tag, **path.keys(sdp)}
         message |= {"via-branch": via_branch} if via_branch else {}
+        message["drop-traffic"] = "stop"
         return _sdp(await self._request(self._member(call_id), message))
 
     async def echo(self, call_id: str, from_tag: str, to_tag: str, sdp: bytes, *, path: Path = NOWHERE) -> bytes:

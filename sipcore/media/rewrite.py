@@ -39,6 +39,7 @@ class Place:
     rtcp: Address | None
     zero: bool  # 0.0.0.0: the hold of old phones (RFC 3264 8.4)
     listens: bool  # it wants media: not sendonly, inactive or 0.0.0.0
+    talks: bool  # both ways: sendrecv
     rates: dict[int, int]  # hertz of each payload type
 
     @property
@@ -122,6 +123,7 @@ def _place(session: Session, media: Media) -> Place:
         rtcp=rtcp,
         zero=not listening,
         listens=listening and session.direction_of(media) in ("sendrecv", "recvonly"),
+        talks=listening and session.direction_of(media) == "sendrecv",
         rates={codec.payload: codec.rate for codec in media.codecs},
     )
 

@@ -4,9 +4,15 @@ Nobody can be made to hear or to speak on it who is not the phone (hardening row
 
 - media goes only to the address the phone named, if its signalling comes from that address, or to the source that
   this port is locked to;
-- it is locked to the first source that has the IP address of the signalling, or is exactly the address named;
-- a new source is taken only once after each new description, or when a NAT has changed the port: the same IP address,
-  the same SSRC, and silence of the old port for two seconds;
+- a phone whose signalling comes from the IP address it names has no NAT before it: it is heard from the port it named
+  and from no other, whoever else shares its address. (Who names a wrong port of its own is found after two seconds in
+  which nothing came from that one.)
+- behind a NAT it is locked to the first source that has the IP address of the signalling, or is exactly the address
+  named; not before the other phone has answered, so that there is little time to be faster than the phone, and in the
+  first two seconds the port it named, which most routers keep, outdoes any other;
+- a new source is then taken only once after each new description (where the router has kept the port: not on hold, and
+  after two seconds in which that one was silent), or when a NAT has changed the port: the same IP address, the same
+  SSRC, and silence of the old port for two seconds; if the old port speaks again, that was somebody else;
 - what comes from elsewhere is counted and dropped.
 
 A locked RTP port has a second socket, connected to its phone, beside the first: the kernel itself then keeps strangers
@@ -56,10 +62,12 @@ class Stream:
         "anywhere",
         "bytes",
         "cold",
+        "described",
         "destination",
         "elsewhere",
         "feeder",
         "first",
+        "former",
         "fresh",
         "head",
         "held",
@@ -79,10 +87,13 @@ class Stream:
         "rates",
         "rtcp",
         "sequence",
+        "settled",
+        "stays",
         "sibling",
         "signalled",
         "sink",
         "ssrc",
+        "talks",
         "transit",
         "trusted",
         "untouchable",
@@ -108,7 +119,12 @@ class Stream:
         self.anywhere = False
         self.fresh = False  # a description has come since the lock
         self.moved = False  # and it names another address than the one before
+        self.described = 0.0  # monotonic seconds
+        self.talks = True  # it is expected to speak and to listen: nobody holds
+        self.settled = 0.0  # monotonic seconds: when both phones had described themselves; 0: not yet
         self.locked: SockAddress | None = None
+        self.former: SockAddress | None = None  # where it was before its NAT changed the port, as far as that is known
+        self.stays = False  # that was somebody else: it is not followed again
         self.destination: SockAddress | None = None
         # what has arrived
         self.rates: dict[int, int] = NO_RATES  # hertz of each payload type
@@ -129,16 +145,24 @@ class Stream:
 
     # Signalling
 
-    def describe(self, signalled: Address | None, trusted: str, anywhere: bool) -> None:
+    def describe(self, signalled: Address | None, trusted: str, anywhere: bool, talks: bool) -> None:
         """The phone has sent a description, which names ``signalled`` (None: nothing to be sent there), from the IP
         address ``trusted`` ("" when unknown)."""
+        self.described, self.talks = self.loop.now, talks
         if signalled is not None and self.loop.is_own(signalled):
             signalled = None  # media in a circle
         self.moved = (signalled, trusted) != (self.signalled, self.trusted)
         self.signalled, self.trusted, self.anywhere = signalled, trusted, anywhere
         self.fresh = True
+        self.former, self.stays = None, False
+        if self.moved:
+            self.head = NO_TYPE  # the next packet is looked at, also by the relay's loop
         if signalled is not None and signalled[0] == trusted and (self.locked is None or self.moved):
             self._send_to(signalled)
+
+    def settle(self) -> None:
+        """The other phone has answered: from now on this one is expected to speak."""
+        self.settled = self.settled or self.loop.now
 
     def lead_to(self, sink: Stream | None) -> None:
         """Packets that arrive here go there from now on; to the phone itself when ``sink`` is this stream."""
@@ -246,10 +270,12 @@ class Stream:
         if not self._well_formed(size, HEAD.unpack_from(packet)[0]):
             self.junk += 1
             return False
-        if self.locked is None and self.hot is not None:
+        if (self.locked is None or self.moved) and self.hot is not None:
             with contextlib.suppress(OSError):
-                self.locked = self.hot.getpeername()
-            self.fresh = self.moved = False
+                peer = self.hot.getpeername()
+                if self.locked is None or peer[:2] == self.signalled:
+                    self.locked = peer
+                    self.fresh = self.moved = False
         self.count(size, packet)
         return True
 
@@ -264,28 +290,64 @@ class Stream:
     def _admit(self, source: SockAddress, ssrc: int) -> bool:
         """Whether a source this port is not locked to may be taken; then it is locked to it."""
         address = (source[0].partition("%")[0], source[1])
-        if not self._believed(address) or self.loop.is_own(address):
+        if self.loop.is_own(address) or not (self._is_named(address) or self._may_be(address, ssrc)):
+            if source != self.former:
+                return False
+            self.former, self.stays = None, True
+        self._lock(source)
+        return True
+
+    def _is_named(self, address: Address) -> bool:
+        """It is where the phone said it would be, and comes from where its signalling does: no guess can outdo that.
+        Behind a NAT the port alone is the one named: that outdoes a port that was faster."""
+        if self.signalled is None or address[0] != self.trusted or address[1] != self.signalled[1]:
             return False
+        return address == self.signalled or self.locked is None or self.loop.now - self.settled < MOVE_SILENCE
+
+    def _keeps_port(self) -> bool:
+        """Whether this port is locked to the phone's address and the very port that it named."""
+        return (
+            self.locked is not None
+            and self.signalled is not None
+            and self.locked[0].partition("%")[0] == self.trusted
+            and self.locked[1] == self.signalled[1]
+        )
+
+    def _may_be(self, address: Address, ssrc: int) -> bool:
+        """Whether it may be the phone behind its NAT; or one that has none and speaks from another port than it says,
+        after the one it named has been silent all the time."""
+        if not self._believed(address):
+            return False
+        direct = self.signalled is not None and self.signalled[0] == self.trusted and not self.anywhere
         if self.locked is None:
-            self._lock(source)
+            return bool(self.settled) and (not direct or self.loop.now - self.settled > MOVE_SILENCE)
+        if direct and self._keeps_port():
+            return False
+        if self.fresh and not direct and self._may_be_new():
             return True
-        silence = self.loop.now - self.last
-        if (self.fresh and (self.moved or silence > OFFER_SILENCE)) or (
-            # what the description names outdoes a port that was only first
-            address == self.signalled and address[0] == self.trusted and silence > OFFER_SILENCE
-        ):
-            self._lock(source)
+        if ssrc != self.ssrc or self.plain or self.stays or not self._same_host(address):
+            return False
+        if self.loop.now - self.last <= MOVE_SILENCE:
+            return False
+        self.former = self.former or self.locked
+        return True
+
+    def _may_be_new(self) -> bool:
+        """Whether a phone that has described itself again is not heard any more from where it was."""
+        if self.moved:
             return True
-        if source[0] == self.locked[0] and ssrc == self.ssrc and silence > MOVE_SILENCE and not self.plain:
-            self._lock(source)
-            return True
-        return False
+        if self._keeps_port():
+            return self.talks and self.loop.now - max(self.last, self.described) > MOVE_SILENCE
+        return self.loop.now - self.last > OFFER_SILENCE
+
+    def _same_host(self, address: Address) -> bool:
+        return self.locked is not None and address[0] == self.locked[0].partition("%")[0]
 
     def _believed(self, address: Address) -> bool:
         if address[0] == self.trusted or address == self.signalled:
             return True
         if self.locked is not None and not self.fresh:
-            return address[0] == self.locked[0].partition("%")[0]
+            return self._same_host(address)
         if not self.trusted and self.signalled is not None and address[0] == self.signalled[0]:
             return True
         if self.anywhere:

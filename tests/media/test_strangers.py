@@ -49,6 +49,16 @@ class StrangerTests:
         self.assertTrue(deaf([victim.rtp, victim.rtcp]))
 
 
+    def test_nothing_passes_before_the_answer(self: EngineCase) -> None:
+        one, two, stranger = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22), self.phone("127.0.0.66", 99)
+        self.offer(one, two, branch="z9hG4bK-1")
+        stranger.say(10, to=two.relay)
+        self.assertTrue(deaf([one.rtp, one.rtcp, stranger.rtp]))
+        self.answer(one, two, branch="z9hG4bK-1")
+        hears(one.rtp, two)
+        hears(two.rtp, one)
+
+
 class OurPromises:
     """What rtpengine does not promise, because it learns a phone behind a router from any packet for three seconds."""
 
@@ -76,6 +86,68 @@ class OurPromises:
         self.assertTrue(deaf([stranger.rtp]))
         self.assertTrue(only(packets(two.rtp, 0.1), 11))
         wait_until(lambda: self.wait(self.pool.query(self.call_id)).elsewhere("caller") == 40, "40 counted")
+
+    def test_nobody_beside_a_phone_without_router_takes_its_place(self) -> None:
+        one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
+        beside = self.phone(one.ip, one.ssrc)  # the same address and voice, another port
+        self.join(one, two)
+        beside.say(10, to=one.relay)  # before its first packet
+        two.say(5)
+        self.assertEqual(len(packets(one.rtp, 0.3)), 5)  # where it said it would be
+        self.assertTrue(deaf([beside.rtp, two.rtp]))
+        hears(two.rtp, one)
+        self.offer(one, two, branch="again", to_tag="callee", sdp=one.describe(direction="sendonly"))
+        self.answer(one, two, branch="again", sdp=two.describe(direction="recvonly"))
+        empty(two.rtp)
+        stop = time.monotonic() + 2.6
+        while time.monotonic() < stop:  # on hold, silent for longer than a router's new port would need
+            beside.say(to=one.relay, pause=0.1)
+        self.assertTrue(deaf([beside.rtp, two.rtp]))
+        hears(two.rtp, one)
+
+    def test_a_phone_without_router_that_names_a_wrong_port_is_found(self) -> None:
+        one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
+        one.port += 2
+        self.join(one, two)
+        hears(two.rtp, one)
+        hears(one.rtp, two)
+
+    def test_behind_a_router_nobody_is_taken_before_the_answer(self) -> None:
+        one, two = self.phone("127.0.0.2", 11, named="192.168.77.50"), self.phone("127.0.0.3", 22)
+        two.named, beside = one.named, self.phone(two.ip, 99)
+        self.offer(one, two, branch="z9hG4bK-1")
+        beside.say(5, to=two.relay)
+        self.answer(one, two, branch="z9hG4bK-1")
+        one.say(5)
+        self.assertTrue(deaf([beside.rtp, one.rtp]))
+        hears(two.rtp, one)
+        hears(one.rtp, two)
+
+    def test_the_port_that_a_router_keeps_outdoes_one_that_was_faster(self) -> None:
+        one, two = self.behind_router()
+        beside = self.phone(one.ip, 99)
+        beside.say(5, to=one.relay)
+        hears(two.rtp, one)
+        two.say(5)
+        self.assertTrue(deaf([beside.rtp]))
+        beside.say(5, to=one.relay)
+        self.assertTrue(only(packets(two.rtp, 0.2), 11))
+
+    def test_who_took_a_silent_phones_place_has_it_until_the_phone_speaks(self) -> None:
+        one, two = self.behind_router()
+        hears(two.rtp, one)
+        beside = self.phone(one.ip, one.ssrc)  # knows its voice
+        beside.relay, beside.sequence = one.relay, one.sequence
+        hears(two.rtp, beside)
+        one.say()
+        two.say(5)
+        self.assertEqual(len(packets(one.rtp, 0.3)), 5)
+        stop = time.monotonic() + 2.6
+        while time.monotonic() < stop:  # and not a second time
+            beside.say(pause=0.1)
+        empty(beside.rtp)
+        two.say(5)
+        self.assertTrue(deaf([beside.rtp]))
 
     def test_a_new_port_is_followed_after_two_seconds_of_silence(self) -> None:
         one, two = self.behind_router()
