@@ -3,8 +3,8 @@ damages datagrams.
 
     network = BadNetwork(loop, ("127.0.0.9", pbx.port), pbx.server, Weather(), seed=1)
 
-Phones know ``("127.0.0.9", port)`` as their server. To the server each of them has an address of its own here, as behind
-a router. The n-th datagram of a phone in one direction always meets the same fate, whatever the others do."""
+Phones know ``("127.0.0.9", port)`` as their server. To the server each of them has an address of its own here, as
+behind a router. The n-th datagram of a phone in one direction always meets the same fate, whatever the others do."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ what the other side repeats is answered here and never shown to the phone. Like 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import re
 import secrets
@@ -121,10 +122,8 @@ class PatientWire:
     # Out
 
     def _put(self, data: bytes, to: Address) -> None:
-        try:
+        with contextlib.suppress(OSError):  # as if lost
             self._socket.sendto(data, to)
-        except OSError:
-            pass  # as if lost
 
     def _send(self, data: bytes, to: Address) -> None:
         self.counts["sent"] += 1

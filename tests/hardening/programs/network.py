@@ -1,5 +1,5 @@
-"""A network that loses 15 % of all datagrams, doubles 10 % and reorders 15 %, in both directions; one that changes bits;
-and TCP connections that are cut in the midst of a message."""
+"""A network that loses 15 % of all datagrams, doubles 10 % and reorders 15 %, in both directions; one that changes
+bits; and TCP connections that are cut in the midst of a message."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def _udp(scale: Scale) -> Iterator[Figure]:
         told = ", ".join(f"{done[step]} of {2 * count} {step}" for step in steps)
         yield Figure(f"registrations ({WORDS})", told, "every one", all(done[step] == 2 * count for step in steps),
                      cause=_faults(pairs, "not"))  # fmt: skip
-        yield Figure("calls (answered, held, cancelled, busy, both hang up)", f"{done['called']} of {count}", "every one",
-                     done["called"] == count, cause=_faults(pairs, "call"))  # fmt: skip
+        yield Figure("calls (answered, held, cancelled, busy, both hang up)", f"{done['called']} of {count}",
+                     "every one", done["called"] == count, cause=_faults(pairs, "call"))  # fmt: skip
         double = [number for number, rows in bindings.items() if rows != 1]
         yield Figure("numbers with another than one binding", str(len(double)), "0", not double)
         yield _recorded(pairs, records)
