@@ -5,6 +5,7 @@ and is the same each time the same request comes (RFC 3261 section 8.2.7)."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,10 +54,10 @@ class Authenticator:
         self._clock = clock
         # One secret, two uses: each has a key of its own.
         self._tags = Mac(Mac(key).digest(b"to-tag"))
-        self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime)
+        self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime, secrets.token_bytes(4))
         # A count of its own for each thread that decides: the method is part of a digest, so none is good for both.
-        self._counts = NonceCounts(self._nonces.issued, nonce_lifetime, clock)
-        self.registration_counts = NonceCounts(self._nonces.issued, nonce_lifetime, clock)
+        self._counts = NonceCounts(self._nonces, nonce_lifetime, clock)
+        self.registration_counts = NonceCounts(self._nonces, nonce_lifetime, clock)
 
     def judge(self, request: Request, flow: Flow) -> Credentials | Challenge | Refused:
         """What can be said before any account is looked up. For a REGISTER, To, From and the credentials must be of

@@ -7,23 +7,21 @@ from the same address, as long as its nonce is good."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from sipcore.clock import Clock
-from sipcore.protocol.digest import Credentials
+from sipcore.protocol.digest import Credentials, Nonces
 
 COUNTS_KEPT = 200_000
 
 
 class NonceCounts:
-    """``issued`` tells when a nonce of ours was issued, in seconds of the wall clock; one older than ``lifetime``
-    seconds is never asked about. For those alone who have shown the password; two accounts of one phone may use the
-    same nonce, and count each for itself."""
+    """Asked about valid nonces only, so none is older than ``lifetime`` seconds. For those alone who have shown the
+    password; two accounts of one phone may use the same nonce, and count each for itself."""
 
-    def __init__(self, issued: Callable[[str], int], lifetime: float, clock: Clock, kept: int = COUNTS_KEPT) -> None:
-        self._issued, self._lifetime, self._clock, self._kept = issued, lifetime, clock, kept
+    def __init__(self, nonces: Nonces, lifetime: float, clock: Clock, kept: int = COUNTS_KEPT) -> None:
+        self._nonces, self._lifetime, self._clock, self._kept = nonces, lifetime, clock, kept
         self._used: OrderedDict[str, int] = OrderedDict()  # the time of issue and the count, in one number of 32 + 32
-        self._since = clock.now()  # not the wall clock: that may be set
+        self._since = float("-inf")  # of the monotonic clock: the other may be set
 
     def __len__(self) -> int:
         return len(self._used)
@@ -34,14 +32,16 @@ class NonceCounts:
         used = self._used.get(_key(credentials))
         if used is not None:
             return used & 0xFFFFFFFF
-        age = self._clock.now() - self._since
-        return 0 if self._issued(credentials.nonce) >= int(self._clock.wall() - age) else None
+        if not self._nonces.of_this_run(credentials.nonce):
+            return None
+        age = self._clock.wall() - self._nonces.issued(credentials.nonce)
+        return 0 if self._clock.now() - age >= self._since else None
 
     def use(self, credentials: Credentials) -> None:
         """Its count, and all below, are used up."""
         key = _key(credentials)
         count = max(credentials.nc or 0, self._used.get(key, 0) & 0xFFFFFFFF)
-        self._used[key] = self._issued(credentials.nonce) << 32 | count
+        self._used[key] = self._nonces.issued(credentials.nonce) << 32 | count
         self._used.move_to_end(key)
         good_since = self._clock.wall() - self._lifetime
         for _ in range(2):  # one comes, two may go

@@ -150,26 +150,29 @@ def parse_challenge(value: str) -> dict[str, str]:
 
 
 class Nonces:
-    """Nonces that carry their own proof: time, worker, salt and an HMAC over these and the source address.
+    """Nonces that carry their own proof: time, worker, run, salt and an HMAC over these and the source address.
 
-    Nothing is kept. `lifetime` is in seconds; `key` must outlive a restart, so that phones need no second round trip.
+    Nothing is kept. `lifetime` is in seconds; `key` must outlive a restart, so that phones need no second round trip;
+    `run` is 4 bytes that are others after it.
     The port of the source does not count (NATs rebind), nor the last 64 bits of an IPv6 address.
     """
 
     FUTURE = 60  # seconds that another machine's clock may be ahead
 
-    _FIELDS = struct.Struct(">IH")
+    _FIELDS = struct.Struct(">IH4s")
     _MAC = 16  # bytes
-    _SALT = 8  # bytes; with it the whole is 30 bytes, so that Base64 has no spare bits
+    _SALT = 4  # bytes; with it the whole is 30 bytes, so that Base64 has no spare bits
 
-    def __init__(self, key: bytes, worker: int, lifetime: int) -> None:
+    def __init__(self, key: bytes, worker: int, lifetime: int, run: bytes = b"") -> None:
         self._prepared = Mac(key)
         self._worker = worker & 0xFFFF
         self._lifetime = lifetime
+        self._run = run[:4].ljust(4, b"\0")
 
     def issue(self, now: float, source_ip: str, salt: bytes) -> str:
-        """40 characters, the same for the same arguments. `now` in seconds of the wall clock; 8 bytes of salt count."""
-        head = self._FIELDS.pack(int(now) & 0xFFFFFFFF, self._worker) + salt[: self._SALT].ljust(self._SALT, b"\0")
+        """40 characters, the same for the same arguments. `now` in seconds of the wall clock; 4 bytes of salt count."""
+        head = self._FIELDS.pack(int(now) & 0xFFFFFFFF, self._worker, self._run)
+        head += salt[: self._SALT].ljust(self._SALT, b"\0")
         return base64.urlsafe_b64encode(head + self._mac(head, source_ip)).decode("ascii")
 
     def state(self, nonce: str, now: float, source_ip: str) -> NonceState:
@@ -183,7 +186,7 @@ class Nonces:
         if base64.urlsafe_b64encode(data).decode("ascii") != nonce:
             return NonceState.STALE  # the decoder forgives: a second spelling would have a second counter
         head, mac = data[: -self._MAC], data[-self._MAC :]
-        issued, worker = self._FIELDS.unpack_from(head)
+        issued, worker, _run = self._FIELDS.unpack_from(head)
         genuine = hmac.compare_digest(mac, self._mac(head, source_ip))
         if not genuine or worker != self._worker or not -self.FUTURE <= now - issued <= self._lifetime:
             return NonceState.STALE
@@ -191,7 +194,11 @@ class Nonces:
 
     def issued(self, nonce: str) -> int:
         """When a nonce whose state is VALID was issued, in seconds of the wall clock."""
-        return int(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce + "=="))[0])
+        return int(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce))[0])
+
+    def of_this_run(self, nonce: str) -> bool:
+        """Whether a nonce whose state is VALID was issued since the start of this process."""
+        return bool(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce))[2] == self._run)
 
     def _mac(self, head: bytes, source_ip: str) -> bytes:
         return self._prepared.digest(head + _network(source_ip))[: self._MAC]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unittest
 
 from sipcore.nonce_counts import NonceCounts
-from sipcore.protocol.digest import Credentials
+from sipcore.protocol.digest import Credentials, Nonces
 from tests.engine.asking import flow
 from tests.engine.core_under_test import Engine, FakeClock, Phone
 
@@ -80,12 +80,6 @@ class CapturedTests(unittest.TestCase):
 class RestartTests(CapturedTests):
     """The same, after a restart: what is not on record any more is not known to be unused, so it is stale."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.engine.clock.epoch -= 60.0  # the one after the restart begins a minute later
-        self.phone.nonce = None
-        self.phone.send(self.phone.request())
-
     def replay(self, line: bytes, contact: str = EVIL, call_id: str = "evil") -> int:
         before = self.engine.directory
         self.engine = self.phone.engine = Engine()
@@ -106,10 +100,18 @@ class RestartTests(CapturedTests):
 class ForgettingTests(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = FakeClock()
-        self.counts = NonceCounts(lambda nonce: int(nonce), 7200, self.clock, kept=3)
+        self.nonces = Nonces(b"k", 0, 7200, b"here")
+        self.counts = NonceCounts(self.nonces, 7200, self.clock, kept=3)
 
-    def credentials(self, age: float, nc: int = 1) -> Credentials:
-        return Credentials("1001", "r", str(int(self.clock.wall() - age)), "sip:x", "0", nc=nc)
+    def credentials(self, age: float, nc: int = 1, nonces: Nonces | None = None) -> Credentials:
+        nonce = (nonces or self.nonces).issue(self.clock.wall() - age, "203.0.113.5", b"salt")
+        return Credentials("1001", "r", nonce, "sip:x", "0", nc=nc)
+
+    def test_those_of_before_the_start_are_not_known(self) -> None:
+        """Also of the same second."""
+        before = Nonces(b"k", 0, 7200, b"gone")
+        self.assertIsNone(self.counts.highest(self.credentials(0, nonces=before)))
+        self.assertEqual(0, self.counts.highest(self.credentials(0)))
 
     def test_what_is_forgotten_is_not_taken_for_unused(self) -> None:
         self.clock.time += 100

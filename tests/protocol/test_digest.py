@@ -186,7 +186,7 @@ class NonceTest(unittest.TestCase):
 
     def test_the_same_question_gets_the_same_nonce(self):
         self.assertEqual(self.nonces.issue(self.NOW, "203.0.113.9", b"salt42"), self.nonce)
-        self.assertNotEqual(self.nonces.issue(self.NOW, "203.0.113.9", b"salt43"), self.nonce)
+        self.assertNotEqual(self.nonces.issue(self.NOW, "203.0.113.9", b"43"), self.nonce)
         self.assertLessEqual(len(self.nonce), 64)
 
     def test_clock_of_another_machine_a_little_ahead(self):
