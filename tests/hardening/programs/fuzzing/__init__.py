@@ -1,0 +1,1 @@
+"""What ``fuzz`` sends, and who sends it."""
