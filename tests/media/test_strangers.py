@@ -120,6 +120,7 @@ class OurPromises:
         self.answer(one, two, branch="z9hG4bK-1")
         one.say(5)
         self.assertTrue(deaf([beside.rtp, one.rtp]))
+        two.say()
         hears(two.rtp, one)
         hears(one.rtp, two)
 
