@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 
 from pbx.calls.call_table import COLUMNS, TIMES, upsert
 from pbx.calls.models import CallAction, CallRecord
@@ -67,6 +67,12 @@ class DjangoCallStore:
             )
             CallAction.objects.filter(node=node).delete()
         return len(orphans)
+
+    @unit_of_work
+    def shift_living(self, node: str, seconds: float) -> None:
+        """The clock was set while nobody ran: what was cut off by the stop has lasted as long as it has."""
+        by = timedelta(seconds=seconds)
+        CallRecord.objects.living().filter(node=node).update(start=F("start") + by, answer=F("answer") + by)
 
     @unit_of_work
     def take_actions(self, node: str) -> list[Action]:

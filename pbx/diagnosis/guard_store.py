@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from extensions.models import Binding
 from pbx.diagnosis.models import Block as Row
@@ -43,6 +43,12 @@ class DjangoGuardStore:
         if source is not None:
             rows = rows.filter(source=source)
         return [_block(row) for row in rows.order_by("-until")[:MOST_BLOCKS]]
+
+    @unit_of_work
+    def shift_times(self, seconds: float) -> None:
+        """The clock was set while nobody ran: blocks last as long as before."""
+        by = timedelta(seconds=seconds)
+        Row.objects.update(since=F("since") + by, until=F("until") + by)
 
     @unit_of_work
     def last_request(self) -> int:

@@ -29,6 +29,10 @@ class SipProcess(models.Model):
     beat_at = models.DateTimeField()
     listening = models.CharField(max_length=255)
     version = models.CharField(max_length=32)
+    # Which start of this machine it was, and how long ago: what the clock should say later can be told from it. With
+    # defaults in the database: a process of the version before may still be writing.
+    boot = models.CharField(max_length=36, blank=True, default="", db_default="")
+    up_seconds = models.FloatField(default=0.0, db_default=0.0)
 
     class Meta:
         verbose_name = _("SIP process")

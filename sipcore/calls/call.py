@@ -551,6 +551,11 @@ class Call:
                     )
                 )
 
+    def clock_set(self, moved: float) -> None:
+        """What is on record of it moves with the clock."""
+        self.row.clock_set(moved)
+        self.changed()
+
     def changed(self) -> None:
         """The record has news. The doctor's calls leave none."""
         if not self.caller.party.hidden:

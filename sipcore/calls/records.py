@@ -101,6 +101,14 @@ class CallRow:
         """Whole seconds that were talked; 0 while the call lives or when nobody answered."""
         return _seconds(self.answer, self.end)
 
+    def clock_set(self, moved: float) -> None:
+        """The clock was set by so many seconds while the call goes on: all its times move along."""
+        _move(self, ("start", "answer", "end"), moved)
+        for leg in self.legs:
+            _move(leg, ("ringing_at", "answered_at", "ended_at"), moved)
+        for media in self.media:
+            _move(media, ("first_at", "last_at"), moved)
+
     def legs_as_json(self) -> str:
         return _as_json(self.legs)
 
@@ -170,6 +178,12 @@ def _from_json(kind: type[T], text: str | bytes | list[Any] | None) -> list[T]:
             except TypeError:  # a part that has no default is missing
                 continue
     return rows
+
+
+def _move(row: CallRow | LegRow | MediaRow, names: tuple[str, ...], seconds: float) -> None:
+    for name in names:
+        if (time := getattr(row, name)) is not None:
+            setattr(row, name, time + seconds)
 
 
 def _seconds(since: float | None, until: float | None) -> int:

@@ -611,6 +611,11 @@ class Switchboard:
         """What is watched is shown while it goes on."""
         self.traces.show(self.calls.values())
 
+    def clock_set(self, moved: float) -> None:
+        """The clock of this machine was set by so many seconds: calls have lasted as long as they have."""
+        for call in list(self.calls.values()):
+            call.clock_set(moved)
+
     def hang_up(self, uniqueid: str, cause: str, by: str) -> bool:
         """End one call from outside; False when there is none of this name."""
         call = self.calls.get(uniqueid)

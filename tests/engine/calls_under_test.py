@@ -52,12 +52,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 class LoopClock:
     def __init__(self, loop: JumpingLoop) -> None:
         self._loop = loop
+        self.epoch = 1_800_000_000.0
 
     def now(self) -> float:
         return self._loop.time()
 
     def wall(self) -> float:
-        return 1_800_000_000.0 + self._loop.time()
+        return self.epoch + self._loop.time()
 
     def step(self) -> float:
         return 0.0

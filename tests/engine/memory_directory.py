@@ -88,6 +88,7 @@ class MemoryDirectory:
                 self.rows[id].expires_at = min(self.rows[id].expires_at, now)
 
     def shift_times(self, node: str, seconds: float) -> None:
+        self._call("shift")
         for binding in self.rows.values():
             binding.expires_at += seconds
 

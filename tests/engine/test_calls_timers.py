@@ -24,6 +24,22 @@ class LongTimersInMemory(InMemory):
                 phone.respond(ask, 200)
                 phone.inbox.remove(ask)
 
+    def test_the_clock_of_the_machine_is_set_while_they_talk(self) -> None:
+        for moved in (7200.0, -7200.0):
+            a, b = self.phones()
+            ours, theirs = self.connect(a, b)
+            self.idle(a, 30)
+            self.world.clock.epoch += moved
+            self.world.board.clock_set(moved)
+            now = self.world.clock.wall()
+            self.idle(a, 20)
+            self.hang_up(a, ours, b, theirs)
+            row = self.ended(a, b, "normal", "ANSWERED", "caller")
+            self.assertAlmostEqual(50, row["billsec"], delta=2)
+            self.assertLessEqual(row["billsec"], row["duration"])
+            self.assertAlmostEqual(now - 30, row["start"], delta=2)
+            self.assertAlmostEqual(50, row["legs"][0]["ended_at"] - row["legs"][0]["answered_at"], delta=2)
+
     def test_an_answer_that_is_never_confirmed(self) -> None:
         """64*T1 after the 200 both sides get BYE and the record says why."""
         a, b = self.phones()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from unittest import TestCase
 
 from sipcore.chores import KEEP_ENDED_SECONDS, LOAD_SLICE, Chores
@@ -53,6 +54,31 @@ class ChoresTests(TestCase):
         self.directory.sweep = lambda moment, limit: before.append(moment) or 0
         self.chores().every_second()
         self.assertEqual(before, [self.engine.clock.wall() - KEEP_ENDED_SECONDS])
+
+    def test_when_the_clock_is_set_all_follow_at_once_and_the_heartbeat_with_what_is_stored(self):
+        clock, beats, told = self.engine.clock, [], []
+        self.directory.add("1001")
+        self.assertEqual(Phone(self.engine).register().status, 200)
+        (stored,) = self.directory.rows.values()
+        ends, before = stored.expires_at, clock.wall()
+        steps = [-7200.0, 0.0]
+        clock.step = lambda: steps.pop(0)
+        clock.follow = lambda moved: setattr(clock, "epoch", clock.epoch + moved)
+        chores = Chores(
+            self.engine.core, InstantStore(), self.directory, clock, self.engine.log, beats.append,
+            lambda work: work(), self.directory,
+        )
+        chores.guard = SimpleNamespace(
+            clock_set=lambda moved: told.append((moved, clock.wall())), every_second=lambda: None
+        )
+        chores.every_second()
+        self.assertEqual(self.directory.rows[stored.id].expires_at, ends - 7200)
+        self.assertEqual(beats[0], before - 7200, "the pages would take it for dead until the next one")
+        self.assertEqual(told, [(-7200.0, before - 7200)])
+        committed = self.directory.calls.index("commit", self.directory.calls.index("shift"))
+        self.assertEqual(self.directory.calls[committed - 1 : committed + 1], ["shift", "commit"])
+        chores.every_second()
+        self.assertEqual(len(told), 1)
 
     def test_after_a_start_all_phones_are_pinged_though_they_are_taken_up_a_few_at_a_time(self):
         self.directory.add("1001")

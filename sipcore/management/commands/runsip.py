@@ -12,7 +12,9 @@ import random
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -29,7 +31,7 @@ from pbx.operations.alone import announce_running
 from pbx.startup.ports import already_runs
 from pbx.startup.refusal import Refusal
 from pbx.subscriptions.store import DjangoSubscriptionStore
-from pbx.system.heartbeat import beat
+from pbx.system.heartbeat import beat, clock_was_set
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
 from pbx.system.server_address import own_address, sip_domain, sip_names
@@ -49,6 +51,7 @@ from sipcore.log import Level, SipLog
 from sipcore.media.pool import NgPool
 from sipcore.media.ports import port_range
 from sipcore.media.processes import RelayFailed, RelayProcesses
+from sipcore.ports import StoreUnavailable
 from sipcore.protocol.digest import ALGORITHMS
 from sipcore.registrar import Policy
 from sipcore.server import Server
@@ -91,6 +94,7 @@ class Command(BaseCommand):
             rtp_ports(settings.RTP_PORTS)
             process = SipServerProcess(realm, domain or sip_domain(), log)
             process.server.open(self._addresses(host, port))
+            process.take_up()
             connection.close()  # from here on only the store's thread talks to the database
             asyncio.run(process.run())
         except Refusal as refusal:
@@ -161,7 +165,7 @@ class SipServerProcess:
         self._started = datetime.now(UTC)
         self._listening = ""
         clock = Clock()
-        directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS)
+        directory = self._directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS)
         policy = Policy(
             settings.SIP_MIN_EXPIRES, settings.SIP_MAX_EXPIRES, settings.SIP_DEFAULT_EXPIRES, node, worker
         )
@@ -263,11 +267,11 @@ class SipServerProcess:
         # A proxy of ours speaks for many phones: what it does not tell the phone's address of is not held against it.
         trusted = _in_networks([*settings.GUARD_TRUSTED_NETS, *settings.SIP_TRUSTED_PROXIES])
         guard = Guard(GuardLimits(failures=settings.GUARD_FAILURES, numbers=settings.GUARD_NUMBERS), trusted)
+        self._blocks = DjangoGuardStore()
         core.door = Door(guard, core.authenticator, clock, core.recorder)
         self._chores.guard = GuardChores(
-            guard, DjangoGuardStore(), self._store, clock, self.server.in_loop, self._log
+            guard, self._blocks, self._store, clock, self.server.in_loop, self._log
         )
-        self._chores.guard.load()
 
     async def run(self) -> None:
         self._store.start()
@@ -331,10 +335,28 @@ class SipServerProcess:
 
     def _beat(self, wall: float) -> None:
         now = datetime.fromtimestamp(wall, UTC)
-        try:
-            beat(self._node, self._worker, os.getpid(), self._listening, self._started, now)
-        except DatabaseError:
-            connection.close()  # a missing beat is what the heartbeat is there to tell
+        beat(self._node, self._worker, os.getpid(), self._listening, self._started, now)
+
+    def take_up(self) -> None:
+        """What must be known before the first packet is read."""
+        with suppress(StoreUnavailable):
+            self._follow_clock()
+        assert self._chores.guard is not None
+        self._chores.guard.load()
+
+    def _follow_clock(self) -> None:
+        """The clock may have been set while nobody ran: what is stored lasts as long as before."""
+        moved = clock_was_set(self._node, self._worker)
+        if not moved:
+            return
+        self._log.warning(f"The clock of this machine was set by {moved:+.0f} s; registrations keep their time")
+        # In one transaction with the heartbeat: a start that is cut off here moves nothing twice.
+        with self._directory.transaction():
+            self._directory.shift_times(self._node, moved)
+            self._calls.shift_living(self._node, moved)
+            DjangoSubscriptionStore().shift_subscriptions(self._node, moved)
+            self._blocks.shift_times(moved)
+            self._beat(time.time())
 
     def _broken(self, error: BaseException) -> None:
         # The traceback without the exception's own text: database errors quote the values they refuse.
