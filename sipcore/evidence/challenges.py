@@ -47,7 +47,7 @@ class Open:
 class Challenges:
     """Those of known sources and those of strangers, bounded apart."""
 
-    def __init__(self, most_known: int = 10_000, most_strangers: int = 2_000) -> None:
+    def __init__(self, most_known: int = 10_000, most_strangers: int = 300) -> None:
         self._most = {True: most_known, False: most_strangers}
         self._open: dict[bool, OrderedDict[Key, Open]] = {True: OrderedDict(), False: OrderedDict()}
         self._lost: OrderedDict[Key, Open] = OrderedDict()

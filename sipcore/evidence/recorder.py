@@ -63,7 +63,7 @@ class Recorder:
     def __init__(self, clock: Clock, known: Container[str], source: Callable[[Request, Flow], str]) -> None:
         self._clock, self._known, self._source = clock, known, source
         self._phones = Pool(24 * MEGABYTE, 30_000, 300.0)
-        self._strangers = Pool(4 * MEGABYTE, 5_000, 120.0)
+        self._strangers = Pool(1 * MEGABYTE, 1_000, 60.0)
         self._settled = Pool(6 * MEGABYTE, 20_000, 120.0)  # what went well goes first, and alone
         self._calls = Pool(32 * MEGABYTE, 10_000, 6 * 3600.0)
         self._by_id = (self._phones.by_id, self._settled.by_id, self._calls.by_id, self._strangers.by_id)

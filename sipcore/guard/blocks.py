@@ -105,7 +105,7 @@ def source_key(host: str) -> str:
     return _ipv6_key(host) if ":" in host or len(host) > SOURCE_LIMIT else host
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4096)
 def _ipv6_key(host: str) -> str:
     try:
         address = ipaddress.IPv6Address(host.strip("[]").partition("/")[0].partition("%")[0])

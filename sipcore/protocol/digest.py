@@ -204,7 +204,7 @@ class Nonces:
         return self._prepared.digest(head + _network(source_ip))[: self._MAC]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _network(source_ip: str) -> bytes:
     """The IPv4 address, or the first half of the IPv6 address; ::ffff:a.b.c.d is the IPv4 address it stands for."""
     try:

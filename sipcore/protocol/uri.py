@@ -198,7 +198,7 @@ def _parse_any(text: str) -> Uri:
     return Uri(scheme, user, password, host, port, params, headers)
 
 
-_parse_short = lru_cache(maxsize=4096)(_parse)
+_parse_short = lru_cache(maxsize=1024)(_parse)
 
 
 def _parse_other(scheme: str, rest: str) -> Uri:
