@@ -137,7 +137,7 @@ class Phone:
     def take_challenge(self, answer) -> None:
         for value in answer.getall("WWW-Authenticate"):
             params = parse_params(value.partition(" ")[2].replace(", ", ";"))
-            if unquote(params["algorithm"]) == self.algorithm:
+            if unquote(params.get("algorithm", "MD5")) == self.algorithm:
                 self.nonce, self.nc = unquote(params["nonce"]), 0
 
     def _authorization(self, uri: str, method: str) -> str:
