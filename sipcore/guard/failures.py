@@ -38,6 +38,7 @@ class Pair:
     failed_at: float = 0.0
     slow_until: float = 0.0
     guesses: bool = False  # the last one was a guess, as far as can be told
+    unprovable: bool = False  # there was nothing that its password could be compared with
     tries: int = 0  # since tries_from; those refused unseen too
     tries_from: float = 0.0
     failing: list[Mark] = field(default_factory=list)  # of the devices that failed

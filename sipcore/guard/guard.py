@@ -7,6 +7,10 @@ forged source blocks nobody.
 - Many different numbers from one address are guessing: the address is blocked, but for the numbers that are known
   good there. Whether any are is asked of the store when it matters; until it has answered, nothing from there is
   looked up.
+- A number that has no password yet counts like one that does not exist: else it could be told from that with
+  patience. Nobody is locked out by it, since no phone can use such a number, and giving it a password pardons it. But
+  for the block of an address half of the numbers must be real guesses: an office whose extensions still wait for
+  their passwords is no attacker.
 - Devices that are registered there now are not slowed with a neighbour that has their number and an old password."""
 
 from __future__ import annotations
@@ -30,8 +34,11 @@ from sipcore.guard.blocks import (
 from sipcore.guard.failures import PAIRS_OF_A_SOURCE, Failures, Mark, Pair, Sender, Source
 
 GUESSES = frozenset(("wrong_password", "unknown_extension"))
-SLOWED = GUESSES | {"disabled", "no_credential", "stale_credential"}
-"""Causes that slow; only the guesses among them can lead to a block."""
+UNPROVABLE = frozenset(("no_credential", "stale_credential"))
+"""There is nothing that a password could be compared with."""
+
+SLOWED = GUESSES | UNPROVABLE | {"disabled"}
+"""Causes that slow; ``disabled`` alone, which only the right password brings about, never leads to a block."""
 
 DELAYS = (5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds for which a number is not evaluated, after each failure too many."""
@@ -144,7 +151,7 @@ class Guard:
             pair.failures = 0
         pair.failures += 1
         pair.failed_at = now
-        pair.guesses = cause in GUESSES
+        pair.guesses, pair.unprovable = cause in GUESSES | UNPROVABLE, cause in UNPROVABLE
         pair.remember_marks(sender.marks)
         over = pair.failures - self.limits.failures
         if self.limits.failures and over >= 0:
@@ -245,7 +252,11 @@ class Guard:
 
     def _guesses_many(self, source: Source, now: float) -> bool:
         most = self.limits.numbers
-        return 0 < most <= len(source.pairs) and len(source.guessed(now - self.limits.window)) >= most
+        if not 0 < most <= len(source.pairs):
+            return False
+        guessed = source.guessed(now - self.limits.window)
+        real = sum(not source.pairs[number].unprovable for number in guessed)
+        return len(guessed) >= most and 2 * real >= most
 
     def _count_try(self, key: str, sender: Sender, pair: Pair, now: float) -> None:
         if now - pair.tries_from > self.limits.window:

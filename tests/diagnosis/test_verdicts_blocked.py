@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from unittest import TestCase
 
+from extensions.states import CredentialState
 from pbx.diagnosis.evidence import BlockFacts
 from pbx.diagnosis.explain import number_verdicts
 from pbx.diagnosis.verdict import Confidence, Repair, Severity, Stage
@@ -52,6 +53,15 @@ class BlockedTests(TestCase):
         self.assertIn("12 messages came from there", first.why)
         self.assertIn("Put the right password of extension 1001 into the phone (Zoiper rv2.10.20.6)", first.do)
         self.assertIn("press “Unblock”", first.do)
+
+    def test_one_that_waits_for_its_password_is_not_said_to_have_a_wrong_one(self):
+        """Giving it a password is what ends the block."""
+        for state, cause in ((CredentialState.MISSING, "no_credential"), (CredentialState.STALE, "stale_credential")):
+            facts = extension(credential_state=state)
+            rows = (attempt("blocked"), attempt(cause))
+            found = number_verdicts(evidence(*rows, blocks=(hammered(),), extension=facts))
+            self.assertEqual((cause, Repair.PASSWORD), (found[0].code, found[0].repair))
+            self.assertNotIn("blocked", codes(found))
 
     def test_a_phone_at_an_address_where_somebody_guessed(self):
         found = number_verdicts(evidence(attempt("blocked"), blocks=(block(),)))

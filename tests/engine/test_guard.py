@@ -120,14 +120,44 @@ class OldPasswordTests(GuardCase):
         self.assertTrue(self.is_barred())
         self.assertFalse(self.is_barred(call_id="good@phone", port=5070))
 
-    def test_what_the_phone_cannot_help_is_slowed_but_never_blocked(self):
-        for cause in ("disabled", "no_credential", "stale_credential"):
-            guard = self.guard = self.make()
-            for number in range(1001, 1020):
-                self.fail(str(number), cause=cause)
-            self.fail(times=300, cause=cause)
-            self.assertGreater(self.wait(), 0.0, cause)
-            self.assertEqual(guard.made, [], cause)
+    def test_a_disabled_extension_is_slowed_but_never_blocked(self):
+        """Only who has the right password is told apart."""
+        for number in range(1001, 1020):
+            self.fail(str(number), cause="disabled")
+        self.fail(times=300, cause="disabled")
+        self.assertGreater(self.wait(), 0.0)
+        self.assertEqual(self.guard.made, [])
+
+    def test_a_number_without_a_password_is_blocked_like_one_that_does_not_exist(self):
+        """Else whoever has patience could tell them apart."""
+        for cause in ("unknown_extension", "wrong_password", "no_credential", "stale_credential"):
+            self.guard = self.make()
+            self.fail(times=120, cause=cause)
+            self.assertTrue(self.is_barred(), cause)
+            self.assertEqual(["1001"], [block.number for block in self.guard.made], cause)
+
+    def test_among_guesses_it_counts_as_one(self):
+        for cause in ("unknown_extension", "no_credential", "stale_credential"):
+            self.guard = self.make()
+            for number in range(2001, 2006):
+                self.fail(str(number), host=ATTACKER, cause="unknown_extension")
+            self.fail("1001", host=ATTACKER, cause=cause)
+            self.assertTrue(self.is_barred("3000", host=ATTACKER), cause)
+
+    def test_giving_it_a_password_lets_it_in_at_once(self):
+        self.fail(times=120, cause="no_credential")
+        self.guard.pardon(["1001"])
+        self.assertFalse(self.is_barred())
+        self.assertEqual(0.0, self.wait())
+
+    def test_an_office_that_waits_for_its_passwords_is_not_blocked(self):
+        """Even when somebody mistypes his."""
+        for number in range(1001, 1020):
+            self.fail(str(number), cause="no_credential")
+        self.fail("1030")
+        self.fail("1031")
+        self.assertFalse(self.is_barred("1040"))
+        self.assertEqual([], self.guard.made)
 
     def test_other_refusals_do_not_count(self):
         self.fail(times=50, cause="too_many_devices")

@@ -12,7 +12,7 @@ from pbx.diagnosis.lines import attempt_lines, clock, phone_name, shown
 from pbx.diagnosis.reading import SCANNERS, is_cured, is_guess, living
 from pbx.diagnosis.remedies import try_again
 from pbx.diagnosis.verdict import Confidence, Repair, Severity, Stage, Verdict
-from sipcore.guard.blocks import ADMINISTRATOR, GUESSING, source_key
+from sipcore.guard.blocks import ADMINISTRATOR, GUESSING, WRONG_PASSWORD, source_key
 
 SLOWED_FOR = timedelta(seconds=90)
 """The longest wait is a minute: who was sent away longer ago is not slowed any more."""
@@ -21,6 +21,8 @@ SLOWED_FOR = timedelta(seconds=90)
 def blocked(evidence: NumberEvidence) -> Verdict | None:
     """ERROR when the block keeps out the number's only phone, WARNING when another one of it is registered."""
     for block in evidence.blocks:
+        if _waits_for_a_password(block, evidence):
+            continue
         lives = [device for device in living(evidence) if source_key(device.source) == block.source]
         tried = _tried(block, evidence)
         if living(evidence):
@@ -31,6 +33,12 @@ def blocked(evidence: NumberEvidence) -> Verdict | None:
         elif _concerns(block, tried, evidence):
             return _verdict(block, tried, evidence, Severity.ERROR)
     return None
+
+
+def _waits_for_a_password(block: BlockFacts, evidence: NumberEvidence) -> bool:
+    """What keeps it out is that it has none: giving it one ends the block as well."""
+    extension = evidence.extension
+    return block.reason == WRONG_PASSWORD and extension is not None and extension.credential_state.value != "ready"
 
 
 def _tried(block: BlockFacts, evidence: NumberEvidence) -> list[AttemptFacts]:
