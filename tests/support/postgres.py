@@ -42,14 +42,14 @@ class PostgresCluster:
 
     Raises ``unittest.SkipTest`` (``ProgramMissing`` in CI) where PostgreSQL is not installed."""
 
-    def __init__(self, *, keep_durable: bool = True) -> None:
+    def __init__(self, *, keep_durable: bool = True, place: Path | None = None) -> None:
         """``keep_durable=False`` turns fsync off: for suites that only want the SQL dialect and no proof of
-        durability."""
+        durability. ``place``: an empty directory for its files, a small disk for example."""
         self._postgres = require_program("postgres", PACKAGE)
         initdb = require_program("initdb", PACKAGE)
         # PostgreSQL refuses to run as root.
         self._run_as = "postgres" if os.geteuid() == 0 else None
-        self.directory = scratch_directory("postgres")
+        self.directory = place or scratch_directory("postgres")
         self._data = self.directory / "data"
         self.port = free_port()
         self.password = secrets.token_hex(8)
@@ -67,6 +67,7 @@ class PostgresCluster:
             [
                 *prefix, initdb, "-D", str(self._data), "-U", OWNER, "-A", "scram-sha-256", "--pwfile",
                 str(password_file), "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
+                *(["--wal-segsize=1"] if place else []),
             ],
             seconds=120, cwd="/",
         )
@@ -85,6 +86,8 @@ class PostgresCluster:
             "shared_buffers": "64MB",
             "log_min_messages": "warning",
         }
+        if place:
+            self._options |= {"min_wal_size": "2MB", "max_wal_size": "8MB", "shared_buffers": "8MB"}
         self._program: Program | None = None
         self._at_the_end: Finalize | None = None
         self.start()
@@ -161,6 +164,16 @@ class PostgresCluster:
         with contextlib.suppress(OSError):
             return (self.directory / "log").read_text(errors="replace")
         return ""
+
+    @property
+    def pid(self) -> int:
+        """Of the main process."""
+        assert self._program is not None, "it was not started"
+        return self._program.pid
+
+    @property
+    def running(self) -> bool:
+        return self._program is not None and self._program.running
 
     @property
     def cpu_seconds(self) -> float:

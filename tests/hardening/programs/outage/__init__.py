@@ -1,0 +1,1 @@
+"""What ``store`` does to the database, and who looks on."""
