@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from django.db.models import F
+
 from pbx import __version__
 from pbx.store_access import unit_of_work
 from pbx.system.models import SipProcess
@@ -48,6 +50,12 @@ def clock_was_set(node: str, worker: int, now: datetime | None = None) -> float:
     right = last.beat_at + timedelta(seconds=up_seconds() - last.up_seconds)
     moved = ((now or datetime.now(UTC)) - right).total_seconds()
     return moved if abs(moved) > STEP else 0.0
+
+
+@unit_of_work
+def shift_beat(node: str, worker: int, seconds: float) -> None:
+    """The last heartbeat, of a process that has ended, in the time of the clock as it was set since."""
+    SipProcess.objects.filter(node=node[:32], worker=worker).update(beat_at=F("beat_at") + timedelta(seconds=seconds))
 
 
 def boot_id() -> str:

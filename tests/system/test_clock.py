@@ -65,5 +65,7 @@ class ClockTests(TestCase):
             self.assertAlmostEqual(ends.timestamp(), binding.expires_at.timestamp(), delta=2)
             (block,) = process._chores.guard._guard.blocks
             self.assertAlmostEqual(block.until, self.now.timestamp() + 300, delta=2)
+            last = SipProcess.objects.get().beat_at
+            self.assertAlmostEqual(last.timestamp(), self.now.timestamp(), delta=2, msg="calls ended there, not later")
             start = CallRecord.objects.get(pk=call.pk).start
             self.assertAlmostEqual(start.timestamp(), self.now.timestamp() - 60, delta=2)

@@ -12,7 +12,6 @@ import random
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from pbx.operations.alone import announce_running
 from pbx.startup.ports import already_runs
 from pbx.startup.refusal import Refusal
 from pbx.subscriptions.store import DjangoSubscriptionStore
-from pbx.system.heartbeat import beat, clock_was_set
+from pbx.system.heartbeat import beat, clock_was_set, shift_beat
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
 from pbx.system.server_address import own_address, sip_domain, sip_names
@@ -356,7 +355,7 @@ class SipServerProcess:
             self._calls.shift_living(self._node, moved)
             DjangoSubscriptionStore().shift_subscriptions(self._node, moved)
             self._blocks.shift_times(moved)
-            self._beat(time.time())
+            shift_beat(self._node, self._worker, moved)
 
     def _broken(self, error: BaseException) -> None:
         # The traceback without the exception's own text: database errors quote the values they refuse.
