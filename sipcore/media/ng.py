@@ -123,7 +123,7 @@ class Path:
         """The keys of the message, for both engines. Raises ValueError when an address is none."""
         flags = ["original-sendrecv", "strict-source"]
         message: dict[str, Encodable] = {
-            "sdp": sdp,
+            "sdp": _without_detours(sdp),
             "ICE": "remove",
             "rtcp-mux": ["demux"],
             "replace": ["origin", "session-connection"],
@@ -158,6 +158,20 @@ class Path:
             return Learning.HEURISTIC
         places = _places(sdp)
         return Learning.OFF if places == {self.received_from.encode()} else Learning.HEURISTIC
+
+
+def _without_detours(sdp: bytes) -> bytes:
+    """Without what names places besides those of `c=` and `m=`: rtpengine sends to ICE candidates to try them (although
+    told to remove them), and RTCP to wherever `a=rtcp` says (RFC 3605), whoever lives there."""
+    kept = []
+    for line in sdp.splitlines(keepends=True):
+        if line.startswith((b"a=candidate:", b"a=remote-candidates:", b"a=ice-", b"a=end-of-candidates")):
+            continue
+        if line.startswith(b"a=rtcp:"):
+            number, space, _ = line.partition(b" ")
+            line = number + line[len(line.rstrip(b"\r\n")) :] if space else line
+        kept.append(line)
+    return b"".join(kept)
 
 
 def _places(sdp: bytes) -> set[bytes]:

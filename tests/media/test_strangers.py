@@ -49,6 +49,20 @@ class StrangerTests:
         self.assertTrue(deaf([victim.rtp, victim.rtcp]))
 
 
+    def test_nothing_is_sent_to_candidates_nor_reports_to_somebody_else(self: EngineCase) -> None:
+        one, two, victim = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22), self.phone("127.0.0.77", 88)
+        candidates = [f"a=candidate:1 {n} UDP 2130706431 {victim.ip} {victim.port + n - 1} typ host" for n in (1, 2)]
+        extra = ["a=ice-ufrag:abcd", "a=ice-pwd:abcdefghijklmnopqrstuv", *candidates]
+        reports = f"a=rtcp:{victim.port + 1} IN IP4 {victim.ip}"
+        self.join(one, two)
+        for sdp in (one.describe(*extra, reports), one.describe(reports, address="0.0.0.0")):
+            self.offer(one, two, branch="again", to_tag="callee", sdp=sdp)
+            self.answer(one, two, branch="again")
+            for _ in range(10):
+                two.say()
+                two.report()
+            self.assertTrue(deaf([victim.rtp, victim.rtcp]))
+
     def test_nothing_passes_before_the_answer(self: EngineCase) -> None:
         one, two, stranger = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22), self.phone("127.0.0.66", 99)
         self.offer(one, two, branch="z9hG4bK-1")
