@@ -3,12 +3,15 @@ our own relay and with rtpengine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from unittest import SkipTest
 
 from tests.hardening.programs import Figure, Scale
 from tests.hardening.programs.media_crowd import Attacker, Crowd
+from tests.hardening.programs.media_later import from_anywhere, port_reuse
 from tests.hardening.programs.media_named import named_victims
 from tests.hardening.programs.media_talk import Talk
 from tests.support.cases import PASSWORD
@@ -19,97 +22,90 @@ from tests.support.processes import scratch_directory
 
 NUMBERS = [str(number) for number in range(1001, 1021)]
 ANYWHERE = "1099"
-GOAL = "no stray byte out, none in"
 ROUTER = "192.168.77.50"
 """What a phone behind a router says that its address is."""
-
-
-def measure(scale: Scale) -> Iterator[Figure]:
-    yield from _engine(scale, "our relay", ours=True)
-    try:
-        yield from _engine(scale, "rtpengine", ours=False)
-    except SkipTest as reason:
-        print(f"  rtpengine left out: {reason}")
-
-
-@contextmanager
-def _crowd(scale: Scale, ours: bool, count: int) -> Iterator[Crowd]:
-    first, last = ports = rtp_ports(count)
-    with ExitStack() as stack:
-        settings = {"RTP_PORTS": f"{first}-{last}"}
-        if not ours:
-            engine = RtpEngine(scratch_directory("rtpengine"), ports=ports, addresses=["127.0.0.1"])
-            stack.callback(engine.stop)
-            settings = {"RTPENGINE_URLS": engine.url}
-        pbx = stack.enter_context(RunningPbx(SqliteStore(), settings=settings))
-        pbx.create_extensions(dict.fromkeys([*NUMBERS, ANYWHERE], PASSWORD))
-        crowd = Crowd(pbx, ports, scale.seed)
-        stack.callback(crowd.close)
-        yield crowd
-
-
-def _engine(scale: Scale, engine: str, *, ours: bool) -> Iterator[Figure]:
-    with _crowd(scale, ours, 100) as crowd:
-        strangers = [crowd.attacker(f"127.0.0.{66 + n}") for n in range(scale.of(6, 2))]
-
-        one, two = crowd.talker("1001", "127.0.0.2", 0x1111), crowd.talker("1002", "127.0.0.3", 0x2222)
-        beside = [crowd.attacker(ip, f"beside {ip}") for ip in (one.ip, two.ip)]
-        talk = Talk(crowd, one, two, scale)
-        talk.through(strangers + beside, strangers + beside)
-        yield from _told(crowd, talk, engine, "", strangers + beside, "")
-
-        one = crowd.talker("1003", "127.0.0.4", 0x3333, ROUTER)
-        two = crowd.talker("1004", "127.0.0.5", 0x4444, ROUTER)
-        beside = [crowd.attacker(ip, f"beside {ip}", knows=False) for ip in (one.ip, two.ip)]
-        talk = Talk(crowd, one, two, scale)
-        talk.through(strangers, strangers + beside)
-        yield from _told(crowd, talk, engine, ", phones behind routers", strangers + beside, "" if ours else LEARNING)
-
-        if ours:
-            one = crowd.talker("1005", "127.0.0.6", 0x5555, ROUTER)
-            two = crowd.talker("1006", "127.0.0.7", 0x6666, ROUTER)
-            beside = [crowd.attacker(ip, f"beside {ip}") for ip in (one.ip, two.ip)]
-            talk = Talk(crowd, one, two, scale)
-            talk.through(beside, beside)
-            yield _beside(talk, beside)
-
-        yield from named_victims(crowd, engine)
-
 
 LEARNING = (
     "rtpengine takes anybody for a phone behind a router in the first three seconds after an offer or answer "
     "(CVE-2025-53399), and has no mode that learns once, from one IP address. Our relay, which is the default, has."
 )
 
-
-def _beside(talk: Talk, attackers: list[Attacker]) -> Figure:
-    """Somebody behind the phone's own router, who is faster than the phone and knows its SSRC."""
-    silent = ("(until they speak)", "in silence", "on hold")
-    open_ = sum(count for phase, count in talk.reached.items() if phase.endswith(silent))
-    closed = sum(talk.reached.values()) - open_
-    return Figure(
-        "our relay, an attacker behind the phone's own router who knows its SSRC: once the phone speaks",
-        f"{closed} of {sum(one.sent for one in attackers)} ({open_} before it spoke, or when it was silent for long)",
-        GOAL, not closed, cause="; ".join(f"{phase}: {count}" for phase, count in talk.reached.items() if count),
-    )  # fmt: skip
+Part = Callable[[], list[Figure]]
 
 
-def _told(
-    crowd: Crowd, talk: Talk, engine: str, where: str, attackers: list[Attacker], cause: str
-) -> Iterator[Figure]:
-    out = sum(crowd.ears.got[attacker.name] for attacker in attackers)
-    inward = sum(crowd.ears.marked[phone.name] for phone in (talk.one, talk.two))
-    sent = sum(attacker.sent for attacker in attackers)
-    worst = "; ".join(f"{phase}: {count}" for phase, count in talk.reached.items() if count)
-    yield Figure(
-        f"{engine}{where}: packets sprayed, of which reached a phone, sent to a sprayer",
-        f"{sent}, {inward}, {out}", GOAL, not (out or inward), cause=" ".join(filter(None, (worst, cause))),
-    )  # fmt: skip
-    heard = min(talk.shares.values(), default=0.0)
-    yield Figure(
-        f"{engine}{where}: of what the phones said meanwhile the other heard",
-        f"{heard:.1%} at least in each of {len(talk.shares)} phases", "99 %", heard >= 0.99,
-        cause="; ".join(f"{phase}: {share:.0%}" for phase, share in talk.shares.items() if share < 0.99),
-    )  # fmt: skip
-    yield Figure(f"{engine}{where}: strangers' packets counted in the call's record", str(talk.counted()),
-                 "for information", True)  # fmt: skip
+def measure(scale: Scale) -> Iterator[Figure]:
+    """The parts mostly wait, so they are played side by side. All programs are started from here: the kernel ties their
+    end to the thread that starts them."""
+    with ExitStack() as stack:
+        crowds = [_crowd(stack, scale, "our relay", 100)]
+        reuse = [] if scale.quick else [_crowd(stack, scale, "our relay", 8)]
+        try:
+            crowds.append(_crowd(stack, scale, "rtpengine", 100))
+            reuse += [] if scale.quick else [_crowd(stack, scale, "rtpengine", 8)]
+        except SkipTest as reason:
+            print(f"  rtpengine left out: {reason}")
+        parts = [partial(port_reuse, crowd, NUMBERS[:8]) for crowd in reuse]
+        rounds = [_sprayed(scale, crowd) + (parts if crowd is crowds[0] else []) for crowd in crowds]
+        players = stack.enter_context(ThreadPoolExecutor(thread_name_prefix="media", max_workers=10))
+        # In a second round, because there phones are made to be found anywhere: by the sprayers too.
+        for later in ([part for one in rounds for part in one], [_later(scale, crowd) for crowd in crowds]):
+            for played in [players.submit(part) for part in later]:
+                yield from played.result()
+
+
+def _crowd(stack: ExitStack, scale: Scale, engine: str, count: int) -> Crowd:
+    """``count``: of relay ports. Raises SkipTest."""
+    first, last = ports = rtp_ports(count)
+    settings = {"RTP_PORTS": f"{first}-{last}"}
+    if engine == "rtpengine":
+        running = RtpEngine(scratch_directory("rtpengine"), ports=ports, addresses=["127.0.0.1"])
+        stack.callback(running.stop)
+        settings = {"RTPENGINE_URLS": running.url}
+    pbx = stack.enter_context(RunningPbx(SqliteStore(), settings=settings))
+    pbx.create_extensions(dict.fromkeys(NUMBERS, PASSWORD))
+    path = pbx.directory / "anywhere.csv"
+    path.write_text(f"number,name,password,media_from_anywhere\n{ANYWHERE},Gateway,{PASSWORD},yes\n")
+    pbx.manage("importextensions", str(path))
+    crowd = Crowd(pbx, engine, ports, scale.seed)
+    stack.callback(crowd.close)
+    return crowd
+
+
+def _sprayed(scale: Scale, crowd: Crowd) -> list[Part]:
+    """All sockets are opened here, one after the other; what is returned may go on at once."""
+    engine, ours = crowd.engine, crowd.engine != "rtpengine"
+
+    one, two = crowd.talker("1001", "127.0.0.2", 0x1111), crowd.talker("1002", "127.0.0.3", 0x2222)
+    everybody = [*_strangers(scale, crowd, 1), *(crowd.attacker(ip, f"beside {ip}") for ip in (one.ip, two.ip))]
+    plain = Talk(crowd, one, two, scale)
+
+    one, two = crowd.talker("1003", "127.0.0.4", 0x3333, ROUTER), crowd.talker("1004", "127.0.0.5", 0x4444, ROUTER)
+    early = _strangers(scale, crowd, 2)
+    late = [*early, *(crowd.attacker(ip, f"beside {ip}", knows=False) for ip in (one.ip, two.ip))]
+    routers, where = Talk(crowd, one, two, scale), f"{engine}, phones behind routers"
+    parts: list[Part] = [
+        lambda: plain.through(everybody, everybody).told(everybody, engine),
+        lambda: routers.through(early, late).told(late, where, "" if ours else LEARNING),
+    ]
+    if ours:
+        one, two = crowd.talker("1005", "127.0.0.6", 0x5555, ROUTER), crowd.talker("1006", "127.0.0.7", 0x6666, ROUTER)
+        knowing = [crowd.attacker(ip, f"beside {ip}") for ip in (one.ip, two.ip)]
+        neighbours = Talk(crowd, one, two, scale)
+        parts.append(lambda: neighbours.through(knowing, knowing).told_of_neighbours(knowing))
+    return parts
+
+
+def _later(scale: Scale, crowd: Crowd) -> Part:
+    def play() -> list[Figure]:
+        naming = crowd.talker("1007", "127.0.0.8", 0x7777), crowd.talker("1008", "127.0.0.10", 0x8888)
+        figures = named_victims(crowd, *naming)
+        if crowd.engine != "rtpengine":
+            gateway = crowd.talker(ANYWHERE, "127.0.0.11", 0x9999), crowd.talker("1009", "127.0.0.12", 0xAAAA)
+            figures += from_anywhere(crowd, *gateway, _strangers(scale, crowd, 3))
+        return figures
+
+    return play
+
+
+def _strangers(scale: Scale, crowd: Crowd, net: int) -> list[Attacker]:
+    return [crowd.attacker(f"127.0.{net}.{66 + n}") for n in range(scale.of(6, 2))]

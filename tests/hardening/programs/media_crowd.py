@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 
 from tests.media.phones import Phone, pair, rtcp
@@ -47,6 +48,10 @@ class Ears:
         for one in sockets:
             self._epoll.unregister(one)
             del self._sockets[one.fileno()]
+
+    def settle(self) -> None:
+        """Wait until what was sent has come."""
+        time.sleep(0.1)
 
     def close(self) -> None:
         self._ending = True
@@ -145,8 +150,8 @@ class Attacker:
 class Crowd:
     """Everybody at one PBX."""
 
-    def __init__(self, pbx: RunningPbx, ports: tuple[int, int], seed: int) -> None:
-        self.pbx, self.server, self.domain = pbx, pbx.server, pbx.domain
+    def __init__(self, pbx: RunningPbx, engine: str, ports: tuple[int, int], seed: int) -> None:
+        self.pbx, self.engine, self.server, self.domain = pbx, engine, pbx.server, pbx.domain
         self.ports = range(ports[0], ports[1] + 1)
         self.seed = seed
         self.ears = Ears()

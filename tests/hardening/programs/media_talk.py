@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import time
 
-from tests.hardening.programs import Scale
+from tests.hardening.programs import Figure, Scale
 from tests.hardening.programs.media_crowd import Attacker, Crowd, Talker
 from tests.support.caller import Dialog
 
+GOAL = "no stray byte out, none in"
 PACE = 0.02  # seconds between two packets of a voice
 
 
@@ -23,7 +24,7 @@ class Talk:
         self.shares: dict[str, float] = {}
         self._seen = 0
 
-    def through(self, early: list[Attacker], late: list[Attacker]) -> None:
+    def through(self, early: list[Attacker], late: list[Attacker]) -> Talk:
         """``early``: who sprays before the phones have spoken; ``late``: who does afterwards. Those who ``know`` speak
         with the phones' own SSRC and sequence numbers."""
         one, two, every = self.one, self.two, self.crowd.ports
@@ -65,10 +66,49 @@ class Talk:
         two.sip.take_bye(theirs)
         for attacker in late:
             attacker.spray(every)
-        time.sleep(0.1)
         self._note("after the call", late)
+        return self
 
-    def counted(self) -> int:
+    # What came of it
+
+    def told(self, attackers: list[Attacker], where: str, cause: str = "") -> list[Figure]:
+        """``where``: the engine, and where the phones are. ``cause``: of a miss that is known."""
+        ears = self.crowd.ears
+        out = sum(ears.got[attacker.name] for attacker in attackers)
+        inward = sum(ears.marked[phone.name] for phone in (self.one, self.two))
+        sent = sum(attacker.sent for attacker in attackers)
+        poor = "; ".join(f"{phase}: {share:.0%}" for phase, share in self.shares.items() if share < 0.99)
+        return [
+            Figure(
+                f"{where}: packets sprayed, of which reached a phone, sent to a sprayer",
+                f"{sent}, {inward}, {out}", GOAL, not (out or inward),
+                cause=" ".join(filter(None, (self._phases(), cause))),
+            ),
+            Figure(
+                f"{where}: of what the phones said meanwhile the other heard",
+                f"{min(self.shares.values(), default=0.0):.1%} at least in each of {len(self.shares)} phases; "
+                f"{self._counted()} packets of strangers in the call's record", "99 %", not poor,
+                cause=" ".join(filter(None, (poor, cause))),
+            ),
+        ]  # fmt: skip
+
+    def told_of_neighbours(self, attackers: list[Attacker]) -> list[Figure]:
+        """Of attackers behind the phone's own router who are faster than the phone and know its SSRC: nothing but SRTP
+        tells them apart before the phone has spoken."""
+        silent = ("(until they speak)", "in silence", "on hold")
+        opened = sum(count for phase, count in self.reached.items() if phase.endswith(silent))
+        closed = sum(self.reached.values()) - opened
+        figure = Figure(
+            "our relay, an attacker behind the phone's own router who knows its SSRC: once the phone speaks",
+            f"{closed} of {sum(one.sent for one in attackers)} ({opened} before that, or when it was silent for long)",
+            GOAL, not closed, cause=self._phases(),
+        )  # fmt: skip
+        return [figure]
+
+    def _phases(self) -> str:
+        return "; ".join(f"{phase}: {count}" for phase, count in self.reached.items() if count)
+
+    def _counted(self) -> int:
         """Strangers' packets in the record of the call."""
         rows = self.crowd.pbx.store.rows(
             "SELECT media FROM calls_callrecord WHERE src = %s AND dst = %s", self.one.number, self.two.number
@@ -96,7 +136,7 @@ class Talk:
                 before = [one.heard(two), two.heard(one)]
             if step == 2:
                 self._note(f"{phase} (until they speak)", attackers)
-        time.sleep(0.1)
+        self.crowd.ears.settle()
         heard = [one.heard(two) - before[0], two.heard(one) - before[1]]
         self.shares[phase] = min(heard) / count
 
@@ -123,10 +163,10 @@ class Talk:
 
     def _all_reached(self, attackers: list[Attacker]) -> int:
         ears = self.crowd.ears
-        return sum(ears.got[one.name] for one in attackers) + sum(ears.marked[one.name] for one in self.crowd.talkers)
+        return sum(ears.got[one.name] for one in attackers) + sum(ears.marked[one.name] for one in (self.one, self.two))
 
     def _note(self, phase: str, attackers: list[Attacker]) -> None:
-        time.sleep(0.1)
+        self.crowd.ears.settle()
         now = self._all_reached(attackers)
         self.reached[phase] = now - self._seen
         self._seen = now
