@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.passing import passed_body, passed_headers, passed_words
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable
 from sipcore.later import retry_after
 from sipcore.protocol.errors import SipError
@@ -111,9 +112,9 @@ def _refuse(call: Call, leg: Leg, other: Leg, invite: ServerTransaction, respons
             other.end()
         call.hang_up("session_expired")
         return
-    headers = [(name, value) for name, value in response.headers if name in ("Retry-After", "Warning")]
+    headers = passed_headers(response, ("Retry-After", "Warning"))
     status = response.status if response.status not in (401, 407) else 480  # a password that is asked of us
-    leg.reject(status, response.reason if status == response.status else None, headers, invite=invite)
+    leg.reject(status, passed_words(response.reason) if status == response.status else None, headers, invite=invite)
 
 
 async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> None:
@@ -161,8 +162,7 @@ async def on_message(call: Call, leg: Leg, transaction: ServerTransaction) -> No
     if other is None or other.state is not LegState.CONFIRMED:
         leg.answer(transaction, 480)
         return
-    headers = [(name, value) for name, value in request.headers if name in PASSED_ON]
-    response = await other.request(request.method, headers, request.body)
+    response = await other.request(request.method, passed_headers(request, PASSED_ON), passed_body(request))
     status = response.status if response.status not in (401, 407, 408, 481, 503) else 480
     leg.answer(transaction, status)
 

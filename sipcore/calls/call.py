@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.passing import passed_words
 from sipcore.calls.ports import MediaRefused, MediaUnavailable, Party
 from sipcore.calls.records import CallRow, LegRow, MediaRow
 from sipcore.calls.reliable import ReliableProvisional
@@ -598,10 +599,10 @@ def _failure(response: Response) -> Failure:
     if status in (415, 488, 606):
         return CODEC_MISMATCH
     if status == 480:
-        return Failure(480, response.reason or "Temporarily Unavailable", "no_answer", "NO ANSWER")
+        return Failure(480, passed_words(response.reason) or "Temporarily Unavailable", "no_answer", "NO ANSWER")
     if status in (401, 407):
         status = 480  # a phone that asks us for a password: nothing the caller can help
-    return Failure(status, response.reason or REASONS.get(status, "Failed"), "failed")
+    return Failure(status, passed_words(response.reason) or REASONS.get(status, "Failed"), "failed")
 
 
 def _request_uri(contact: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sipcore.calls.call import best_response
+from sipcore.calls.passing import passed_body, passed_headers
 from sipcore.calls.ports import Party
 from sipcore.protocol.headers import quote, split_list
 from sipcore.protocol.message import Request, Response, make_response
@@ -46,10 +47,8 @@ async def deliver_message(board: Switchboard, request: Request, transaction: Ser
             ("CSeq", "1 MESSAGE"),
             ("P-Asserted-Identity", us),
         ]
-        kind = request.get("Content-Type")
-        if kind is not None:
-            lines.append(("Content-Type", kind))
-        waiting.append(board.send(Request("MESSAGE", binding.contact, lines, request.body), flow).final)
+        lines += passed_headers(request, ("Content-Type",))
+        waiting.append(board.send(Request("MESSAGE", binding.contact, lines, passed_body(request)), flow).final)
     done, _ = await asyncio.wait(waiting, timeout=30.0)
     responses: list[Response] = [future.result() for future in done]
     if any(response.status < 300 for response in responses):

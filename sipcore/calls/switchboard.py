@@ -21,6 +21,7 @@ from sipcore.calls.call import TOO_MANY_CALLS, Call
 from sipcore.calls.leg import ALLOW, SDP, AckLost, Leg, LegState, sdp_of
 from sipcore.calls.lookups import Lookups
 from sipcore.calls.messages import deliver_message
+from sipcore.calls.passing import passed_words
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable, Party, PartyDirectory
 from sipcore.calls.records import CallRow
 from sipcore.calls.requests import Outgoing, Requests
@@ -34,7 +35,7 @@ from sipcore.protocol.digest import Credentials
 from sipcore.protocol.endpoint import Endpoint
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import Star, clean_text
+from sipcore.protocol.headers import Star
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction
 from sipcore.registrar import Cause, Refused
@@ -50,9 +51,6 @@ STORE_SECONDS = 8.0
 
 RINGING_NAME = re.compile(r"<urn:alert:[a-z0-9:.@-]{1,100}>", re.IGNORECASE)
 """RFC 7462 section 7: how to ring, by a name and not by an address."""
-
-MOST_SHOWN = 256
-"""Characters of a header that goes through from the caller to the callee."""
 
 MAX_BEGINNING = 1000
 """Requests whose sender is being looked up at the same time; beyond that 503."""
@@ -215,7 +213,7 @@ class Switchboard:
         shown = []
         for name, value in caller.invite.request.headers:
             if name in ("Subject", "Priority") or (name == "Alert-Info" and RINGING_NAME.fullmatch(value)):
-                shown.append((name, clean_text(value, MOST_SHOWN)))
+                shown.append((name, passed_words(value)))
         return shown
 
     async def parties(self, numbers: list[str], hidden: bool = False) -> dict[str, Party]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 
 from tests.calls_flow.case import FlowCase
 
@@ -227,6 +228,36 @@ class GuardFlows(FlowCase):
             phone.respond(message, status)
         self.assertEqual(200, a.final(sent).status)
 
+    def test_no_screen_obeys_what_a_phone_says(self) -> None:
+        """Texts, digits, and the words of an answer reach the other phone without control characters."""
+        a, b = self.phones()
+        text = "a\x00b\x1b[2Jc\u202ed\x9be\u2028f\r\n\tЎ📞"
+        sent = self.ask_text(a, b.number, text)
+        message = b.expect("MESSAGE")
+        self.assertEqual("a?b?[2Jc?d?e?f\r\n\tЎ📞", message.body.decode())
+        b.respond(message, 200)
+        self.assertEqual(200, a.final(sent).status)
+        ours, theirs = self.connect(a, b)
+        for kind, body, wanted in (
+            ("text/plain", b"x\xff\x1by", b"x??y"),
+            ("text/plain;charset=windows-1251", b"\xcf\x90\xe8\x00\x7f", b"\xcf\x90\xe8??"),
+            ("application/dtmf-relay", b"Signal=5\r\nDuration=\x07\r\n", b"Signal=5\r\nDuration=?\r\n"),
+            ("application/octet-stream", b"\x00\xff\x1b", b"\x00\xff\x1b"),
+        ):
+            sent = a.request(ours, "INFO", [("Content-Disposition", "x\u202ey\x85")], body, kind=kind)
+            info = b.expect("INFO")
+            self.assertEqual((wanted, kind), (info.body, info.one("Content-Type")))
+            self.assertEqual("x\ufffdy\ufffd", info.one("Content-Disposition"))
+            b.respond(info, 200)
+            a.final(sent)
+        self.hang_up(a, ours, b, theirs)
+        call = a.invite(b.number)
+        b.respond(b.expect("INVITE"), 480, "gone\u202e\x9b2J")
+        b.expect("ACK")
+        answer = call.refused(480)
+        self.assertEqual("gone\ufffd\ufffd2J", answer.reason)
+        self.assertIn("gone\ufffd\ufffd2J", answer.one("Reason"))
+
     def test_a_text_comes_to_an_end(self) -> None:
         """Two phones that pass each text on to the other do so as often as Max-Forwards allows."""
         a, b = self.phones()
@@ -258,7 +289,7 @@ class GuardFlows(FlowCase):
         lines = [
             ("From", f"<{phone.aor}>;tag=m"),
             ("To", f"<{uri}>"),
-            ("Call-ID", f"m-{phone.sent_by}-{number}-{text[:9]}-{len(text)}"),
+            ("Call-ID", f"m-{phone.sent_by}-{number}-{zlib.crc32(text.encode())}"),
             ("CSeq", "1 MESSAGE"),
             *more,
         ]
