@@ -78,7 +78,7 @@ def is_of_this_machine(address: str) -> bool:
     return True
 
 
-@register
+@register("pbx")
 def check_sip_domain(**_options: object) -> list[CheckMessage]:
     domain = settings.SIP_DOMAIN
     found: list[CheckMessage] = []
@@ -123,7 +123,7 @@ def ipaddress_is_loopback(host: str) -> bool:
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback)
 
 
-@register
+@register("pbx")
 def check_digest(**_options: object) -> list[CheckMessage]:
     algorithms = settings.SIP_DIGEST_ALGORITHMS
     found: list[CheckMessage] = []
@@ -147,7 +147,7 @@ def check_digest(**_options: object) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("pbx")
 def check_addresses(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     external = settings.EXTERNAL_IP
@@ -196,7 +196,7 @@ def check_addresses(**_options: object) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("pbx")
 def check_numbers(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     limits = (
@@ -252,7 +252,7 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("pbx")
 def check_web(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     public = not ipaddress_is_loopback(settings.WEB_HOST)
@@ -320,7 +320,7 @@ def check_web(**_options: object) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("pbx")
 def check_storage(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not os.access(settings.VAR_DIR, os.W_OK | os.X_OK):
@@ -351,7 +351,7 @@ def check_storage(**_options: object) -> list[CheckMessage]:
     return found
 
 
-@register
+@register("pbx")
 def check_names(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for name in unread_names():

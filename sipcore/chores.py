@@ -32,6 +32,9 @@ KEEP_EVIDENCE_SECONDS = 7 * 24 * 3600.0
 COMPARE_SHARE = 1 / 60
 """Every phone that is pinged is compared with the database once a minute: it may have been forgotten there."""
 
+LOAD_AFTER = 0.5
+"""Seconds after a start; those who are waiting for an answer come first."""
+
 LOAD_SLICE = 500
 """Bindings read and taken into the keep-alive at once after a start, so that neither the loop nor the store's thread
 stalls: the first phones are answered meanwhile."""
@@ -67,6 +70,7 @@ class Chores:
         self._beat, self._in_loop, self._calls, self._keep_calls = beat, in_loop, calls, keep_calls
         self._outstanding: set[str] = set()
         self._next_beat = self._next_sweep = 0.0
+        self._load_at: float | None = None
         self._loaded = 0
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
@@ -77,8 +81,9 @@ class Chores:
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
-        self._store.call(self._close_orphans)
-        self._load(None)
+        self._store.call(self._close_orphans)  # before any call of now is written
+        self._load_at = self._clock.now() + LOAD_AFTER
+        self._next_sweep = self._clock.now() + SWEEP_SECONDS
         if self.guard is not None:
             self.guard.started()
         if self.subscriptions is not None:
@@ -97,6 +102,9 @@ class Chores:
             self._next_beat = now + BEAT_SECONDS
             self._chore("beat", lambda: self._beat(self._clock.wall()))
         if now >= self._next_sweep:
+        if self._load_at is not None and now >= self._load_at:
+            self._load_at = None
+            self._load(None)
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)

@@ -14,7 +14,7 @@ MOST_DAYS = 36_500
 MOST_WORKERS = 64
 
 
-@register
+@register("pbx")
 def check_call_records_days(**_options: object) -> list[CheckMessage]:
     if 0 <= settings.CALL_RECORDS_DAYS <= MOST_DAYS:
         return []
@@ -28,7 +28,7 @@ def check_call_records_days(**_options: object) -> list[CheckMessage]:
     ]
 
 
-@register
+@register("pbx")
 def check_sound(**_options: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     workers = settings.RTP_WORKERS

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 COMMANDS = ("check", "start", "runsip", "prepare")
 
 
-@register
+@register("pbx")
 def check_changed_names(**_options: object) -> list[CheckMessage]:
     if sys.argv[1:2] not in [[name] for name in COMMANDS]:
         return []

@@ -72,6 +72,8 @@ SQLITE_BREATHER = 0.002
 
 
 class Command(BaseCommand):
+    requires_system_checks = ("pbx",)  # the settings; templates and pages are for those who show some
+
     @property
     def help(self) -> str:  # a property, because a lazy text is none to argparse
         return _("Run the SIP server: phones register here.")
