@@ -7,11 +7,19 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MOST_SOURCES, MOST_PAIRS, PAIRS_OF_A_SOURCE = 100_000, 200_000, 64
+MOST_SOURCES, MOST_PAIRS, PAIRS_OF_A_SOURCE = 30_000, 60_000, 64
+"""About 1 kB each: who owns a /48 of IPv6 has 65,536 sources."""
+
 MARKS_KEPT = 8
 
-Mark = str | int
-"""What tells two devices of one number apart: the Call-ID of a registration, or a port."""
+Mark = int
+"""What tells two devices of one number apart: a port, or the Call-ID of a registration. Of that only the hash is kept,
+because a stranger makes it as long as he likes."""
+
+
+def marks_of(call_id: str, port: int) -> list[Mark]:
+    """Those that are known; "" and 0 are none."""
+    return [mark for mark in (hash(call_id) if call_id else 0, port) if mark]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class Sender:
 
     @property
     def marks(self) -> list[Mark]:
-        return [mark for mark in (self.call_id, self.port) if mark]
+        return marks_of(self.call_id, self.port)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +60,7 @@ class Pair:
 class Source:
     """One address (or /64)."""
 
-    pairs: OrderedDict[str, Pair] = field(default_factory=OrderedDict)  # who failed last at the end
+    pairs: dict[str, Pair] = field(default_factory=dict)  # who failed last at the end
     failed_at: float = 0.0
     asking: bool = False  # nothing from there is evaluated until the store has answered
     asked_at: float = float("-inf")
@@ -107,14 +115,14 @@ class Failures:
         source = self.source(key)
         source.failed_at = now
         self._sources.move_to_end(key)
-        pair = source.pairs.get(number)
+        pair = source.pairs.pop(number, None)
         if pair is None:
-            pair = source.pairs[number] = Pair()
+            pair = Pair()
             self._pairs += 1
-            if len(source.pairs) > PAIRS_OF_A_SOURCE:
-                source.pairs.popitem(last=False)
+            if len(source.pairs) >= PAIRS_OF_A_SOURCE:
+                del source.pairs[next(iter(source.pairs))]
                 self._pairs -= 1
-        source.pairs.move_to_end(number)
+        source.pairs[number] = pair
         return pair
 
     def forget_numbers(self, key: str, numbers: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ from sipcore.guard.blocks import (
     KnownDevice,
     source_key,
 )
-from sipcore.guard.failures import PAIRS_OF_A_SOURCE, Failures, Mark, Pair, Sender, Source
+from sipcore.guard.failures import PAIRS_OF_A_SOURCE, Failures, Mark, Pair, Sender, Source, marks_of
 
 GUESSES = frozenset(("wrong_password", "unknown_extension"))
 UNPROVABLE = frozenset(("no_credential", "stale_credential"))
@@ -185,8 +185,7 @@ class Guard:
         self.questions -= good.keys()
         for device in devices:
             if device.source in good:
-                marks = good[device.source].setdefault(device.number, set())
-                marks.update(mark for mark in (device.call_id, device.port) if mark)
+                good[device.source].setdefault(device.number, set()).update(marks_of(device.call_id, device.port))
         for key, numbers in good.items():
             source = self.failures.get(key)
             if source is None:

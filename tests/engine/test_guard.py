@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from unittest import TestCase
 
 from sipcore.guard import failures
@@ -327,7 +328,20 @@ class AdministratorTests(GuardCase):
 
 
 class BoundsTests(GuardCase):
-    def test_a_hundred_thousand_sources_and_not_one_more(self):
+    def test_what_is_kept_does_not_grow_with_the_length_of_a_call_id(self):
+        kept = []
+        for length in (20, 1000):
+            self.guard = self.make(numbers=0)
+            tracemalloc.start()
+            for index in range(400):
+                sender = Sender(f"198.51.{index >> 8}.{index & 255}", "1001", f"{index}".rjust(length, "x"), 5060)
+                self.guard.failed(sender, "wrong_password", self.now)
+                del sender
+            kept.append(tracemalloc.get_traced_memory()[0])
+            tracemalloc.stop()
+        self.assertLess(kept[1], 1.2 * kept[0])
+
+    def test_so_many_sources_and_not_one_more(self):
         for index in range(failures.MOST_SOURCES + 500):
             host = f"{index >> 16}.{index >> 8 & 255}.{index & 255}.1"
             self.guard.failed(Sender(host, "1001"), "wrong_password", self.now)
