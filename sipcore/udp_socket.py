@@ -41,6 +41,10 @@ class UdpSocket:
         self._wildcard = host in ("0.0.0.0", "::")
         self._addresses: dict[bytes, str] = {}
         self._sources: dict[str, list[tuple[int, int, bytes]]] = {}
+        # Read here and copied at its own length: a packet that is kept for evidence would else keep apart two places
+        # of LARGEST bytes, and no later packet fits between. Measured: a kilobyte a message, without end.
+        self._buffer = bytearray(LARGEST)
+        self._view = memoryview(self._buffer)
         try:
             if self._ipv6:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -63,9 +67,10 @@ class UdpSocket:
     def receive(self) -> tuple[bytes, Flow] | None:
         """One datagram and the flow it came on, or None when there is no more now."""
         try:
-            data, ancillary, _, peer = self.socket.recvmsg(LARGEST, _ANCILLARY)
+            size, ancillary, _, peer = self.socket.recvmsg_into((self._buffer,), _ANCILLARY)
         except (BlockingIOError, InterruptedError):
             return None
+        data = bytes(self._view[:size])
         local = self.host
         for _level, kind, value in ancillary:
             if kind == IP_PKTINFO and not self._ipv6:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from unittest import IsolatedAsyncioTestCase, skipUnless
+from unittest import IsolatedAsyncioTestCase, TestCase, skipUnless
 from unittest.mock import patch
 
 from sipcore.batch import RegistrationBatch
@@ -19,7 +19,7 @@ from sipcore.protocol.message import parse_message
 from sipcore.registrar import Policy
 from sipcore.server import Server
 from sipcore.store import Store
-from sipcore.udp_socket import CannotListen
+from sipcore.udp_socket import CannotListen, UdpSocket
 from tests.engine.memory_directory import REALM, MemoryDirectory
 
 
@@ -30,6 +30,19 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+class OneSocketTests(TestCase):
+    def test_a_packet_keeps_its_bytes_when_the_next_one_is_read(self):
+        opened = UdpSocket("127.0.0.1", 0)
+        self.addCleanup(opened.socket.close)
+        sent = [b"REGISTER " + b"a" * 700, b"x", b"", b"y" * 65_507]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            for data in sent:
+                phone.sendto(data, ("127.0.0.1", opened.port))
+        received = [opened.receive() for _ in sent]
+        self.assertEqual([one[0] for one in received if one], sent)
+        self.assertIsNone(opened.receive())
 
 
 class UdpTestCase(IsolatedAsyncioTestCase):
