@@ -93,6 +93,7 @@ class Chores:
         now = self._clock.now()
         self._log.sum_up()
         systemd.notify("WATCHDOG=1")
+        self._core.outage.look(self._store.available)
         self._follow_clock()
         self._tell_reachable()
         self._end_lost()
@@ -101,10 +102,10 @@ class Chores:
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS
             self._chore("beat", lambda: self._beat(self._clock.wall()))
-        if now >= self._next_sweep:
         if self._load_at is not None and now >= self._load_at:
             self._load_at = None
             self._load(None)
+        if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
         self._chore("actions", self._take_actions)

@@ -23,6 +23,7 @@ from sipcore.keepalive import KeepAlive
 from sipcore.later import retry_after
 from sipcore.log import SipLog
 from sipcore.naming import place, summary
+from sipcore.outage import Outage
 from sipcore.ping import ping
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol import events
@@ -107,6 +108,7 @@ class Core:
         self.keepalive = KeepAlive()
         self.connections = Connections()
         self.store: Store | None = None
+        self.outage = Outage(log, clock)
         self.draining = False
         self._pending: OrderedDict[int, Job] = OrderedDict()
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -412,7 +414,11 @@ class Core:
     def _give_up(self, job: Job, now: float) -> None:
         del self._pending[id(job)]
         job.abandoned = True
-        self._log.warning(f"REGISTER {job.asked.number} from {place(job.asked.flow)} got 503: the database is away")
+        if self.store is not None and not self.draining:
+            self.store.available = False  # its thread may be waiting for an answer itself, and cannot know
+            self.outage.look(False)
+        if self.may_say(job.asked.flow):
+            self._log.info(f"Sending 503 to {place(job.asked.flow)}: REGISTER {job.asked.number} waited in vain")
         self.endpoint.respond(job.transaction, self._unavailable_response(job.request), now)
 
     # Answers

@@ -38,6 +38,7 @@ class HeldStore:
     """Keeps the jobs until the test says ``settle()``."""
 
     has_room = staticmethod(lambda job: True)
+    available = True
 
     def __init__(self, work) -> None:
         self.work, self.jobs = work, []
