@@ -1,7 +1,7 @@
 """Nine kinds of flood, sent by a process of their own. Nothing here has a password.
 
-One socket sends from as many addresses as a kind needs: all of 127.0.0.0/8 is this machine, and each packet may say from
-which of them it comes (IP_PKTINFO). So answers come back and can be read, as by a botnet that is really there."""
+One socket sends from as many addresses as a kind needs: all of 127.0.0.0/8 is this machine, and each packet may say
+from which of them it comes (IP_PKTINFO). So answers come back and can be read, as by a botnet that is really there."""
 
 from __future__ import annotations
 
