@@ -146,13 +146,16 @@ class Server:
 
     def _answer(self) -> None:
         """Answer what the store has decided: a slice of a large batch after the other."""
+        self._answering = False
         end = time.monotonic() + SLICE
         decided = self._decided
-        while decided and time.monotonic() < end:
+        while decided:
             self._core.completed([decided.popleft() for _ in range(min(AT_ONCE, len(decided)))])
+            if time.monotonic() > end:
+                break
         self._pump()
-        self._answering = bool(decided)
         if decided and self._loop is not None:
+            self._answering = True
             self._loop.call_soon(self._answer)
 
     def _drain(self, opened: UdpSocket) -> None:
@@ -193,14 +196,15 @@ class Server:
 
     def _serve(self) -> None:
         """From the inbox, in the order of admission, for one slice of time."""
+        self._serving = False
         end = time.monotonic() + SLICE
         while (packet := self._inbox.take()) is not None:
             self._core.receive(*packet)
             if time.monotonic() > end:
                 break
         self._pump()
-        self._serving = bool(self._inbox)
-        if self._serving and self._loop is not None:
+        if self._inbox and self._loop is not None:
+            self._serving = True
             self._loop.call_soon(self._serve)
 
     def _say_shed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 
 from sipcore.guard.blocks import ADMINISTRATOR, MOST_BLOCKS, REMEMBERED, SPARED_KEPT, Block
@@ -94,10 +95,13 @@ class Blocklist:
         """Once a minute, or when there are too many, forget those that matter no more."""
         if int(now) % 60 and self._count <= MOST_BLOCKS:
             return
-        kept = sorted((block for block in self if block.until > now - REMEMBERED), key=lambda block: block.until)
-        self._blocks, self._count = {}, 0
-        for block in kept[-MOST_BLOCKS:]:
-            self.keep(block)
+        gone = [block for block in self if block.until <= now - REMEMBERED]
+        surplus = self._count - len(gone) - MOST_BLOCKS
+        if surplus > 0:
+            kept = (block for block in self if block.until > now - REMEMBERED)
+            gone += heapq.nsmallest(surplus, kept, key=lambda block: block.until)
+        for block in gone:
+            self.lift(block.source, block.number)
 
     def clock_set(self, moved: float) -> None:
         for block in self:

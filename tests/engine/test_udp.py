@@ -157,6 +157,24 @@ class FromEveryAddress(UdpTestCase):
             await self.answers(stranger, 120)
         self.assertLess(ticks[0], 10)
 
+    async def test_a_large_batch_is_answered_in_slices(self):
+        sizes: list[int] = []
+        done = asyncio.get_running_loop().create_future()
+
+        def completed(jobs: list) -> None:
+            sizes.append(len(jobs))
+            if sum(sizes) == 500:
+                done.set_result(None)
+            else:
+                asyncio.get_running_loop().call_soon(sizes.append, 0)
+
+        self.core.completed = completed
+        with patch("sipcore.server.SLICE", 0.0):
+            self.server.completed([object()] * 500)
+            await asyncio.wait_for(done, 10)
+        self.assertLess(max(sizes), 20)
+        self.assertGreater(sizes.count(0), 20, "others had their turn between them")
+
     def flood(self, phone: socket.socket, count: int) -> None:
         """Without a pause in which the server could read."""
         for number in range(count):
