@@ -3,7 +3,8 @@ comes. Pure: time is an argument (seconds, monotonic), the sockets are elsewhere
 
 A connection that has a living binding is nobody's to drop: it lasts as long as its bindings. Of the others the
 silent (no whole message yet) go before those that have spoken, and the oldest first, so that whoever opens
-connections for nothing only takes them from himself and his like (hardening rule 37)."""
+connections for nothing only takes them from himself and his like (hardening rule 37). But a share of the places is for
+the silent: everybody is that at first."""
 
 from __future__ import annotations
 
@@ -32,6 +33,10 @@ once must fit in."""
 
 ENDED_AT_ONCE = 1000
 """Bindings whose end is noted at once, when a proxy in front has thousands on its connection."""
+
+SILENT_SHARE = 4
+"""One place of so many is for those that have not spoken yet. Else who has filled all of them with one message each
+would shut out everybody who has just come."""
 
 Group = OrderedDict[str, "Peer"]
 
@@ -71,15 +76,14 @@ class Connections:
         self._rank(peer)
         silent, spoken = self._of_host[host]
         if len(silent) + len(spoken) > self.per_address:
-            return next(iter(silent or spoken))
+            return _first_of(silent, spoken, self.per_address)
         if len(self._peers) > self.at_once:
             return self.first_to_go()
         return None
 
     def first_to_go(self) -> str | None:
         """Whom to close when there is no room; None when somebody is registered on every connection."""
-        silent, spoken = self._unbound
-        return next(iter(silent or spoken), None)
+        return _first_of(*self._unbound, self.at_once)
 
     def heard(self, connection: str, now: float, *, whole: bool, begun: bool) -> None:
         """Bytes came: ``whole`` messages among them, and of one, ``begun``, only a part so far."""
@@ -186,3 +190,10 @@ class Connections:
         del groups[peer.spoken][peer.connection]
         if not groups[0] and not groups[1]:
             del self._of_host[peer.host]
+
+
+def _first_of(silent: Group, spoken: Group, places: int) -> str | None:
+    """Whom to close of these, who have so many places together."""
+    if spoken and len(silent) <= places // SILENT_SHARE:
+        silent = spoken
+    return next(iter(silent or spoken), None)

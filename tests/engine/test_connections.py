@@ -55,6 +55,15 @@ class TooMany(ConnectionsCase):
         self.speak("a", "b", "c")
         self.assertEqual(self.open("d"), ["d"])
 
+    def test_who_fills_all_places_with_one_message_each_shuts_nobody_out(self):
+        for connections in (Connections(at_once=8, per_address=8), Connections(at_once=99, per_address=8)):
+            self.connections = connections
+            names = [f"x{index}" for index in range(8)]
+            self.open(*names)
+            self.speak(*names)
+            self.assertEqual(self.open("honest", "other"), ["x0", "x1"])
+            self.assertEqual(self.open("one more"), ["honest"], "of the silent the oldest goes, once there are many")
+
     def test_another_address_is_not_touched(self):
         self.open("other", host="192.0.2.2")
         self.assertEqual(self.open("a", "b", "c", "d"), [None, None, None, "a"])
