@@ -247,8 +247,8 @@ class Strays(UdpKind):
 
 
 class Streams(Kind):
-    """TCP connections: silent ones, such as dribble a byte a time, such as say nonsense, and such as talk TLS. Half of
-    them from one address."""
+    """TCP connections: silent ones, such as dribble a byte a time, such as speak HTTP or TLS, and such as ask one
+    thing and stay. Half of them from one address."""
 
     def __init__(self, server: Address, domain: str, seed: int) -> None:
         super().__init__(server, domain, seed)
@@ -280,6 +280,12 @@ class Streams(Kind):
                 self.slow.append(opened)
             elif kind == 2:
                 opened.send(b"GET / HTTP/1.1\r\nHost: pbx\r\n\r\n" if place % 2 else b"\x16\x03\x01\x02\x00\x01\x00")
+            elif kind == 3:
+                opened.send(
+                    f"OPTIONS sip:{self.domain} SIP/2.0\r\nVia: SIP/2.0/TCP {source};branch=z9hG4bK{self.count}\r\n"
+                    f"From: <sip:1@{source}>;tag=1\r\nTo: <sip:{self.domain}>\r\nCall-ID: {self.count}\r\n"
+                    "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+                )
         if len(self.open) > self.most:
             self.open.popleft().close()
 
@@ -304,7 +310,7 @@ KINDS: dict[str, type[Kind]] = {
     "SUBSCRIBE, MESSAGE, PUBLISH, REFER": Texts,
     "garbage, broken and large packets": Garbage,
     "stray ACK, BYE, CANCEL, PRACK and answers": Strays,
-    "TCP connections: silent, slow, nonsense": Streams,
+    "TCP connections: silent, slow, nonsense, idle": Streams,
 }
 
 
