@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
+from sipcore.calls.passing import passed_description
 from sipcore.calls.ports import Party, Side
 from sipcore.calls.requests import Outgoing
 from sipcore.calls.session_timer import SessionTimer
@@ -367,6 +368,7 @@ class Leg:
     def present(self, sdp: bytes) -> bytes:
         """The session description under this leg's own origin: whatever party stands behind it, for the phone it
         is one session with rising versions (RFC 3264 section 8)."""
+        sdp = passed_description(sdp)
         head, line, rest = sdp.partition(b"o=")
         if not line or (head and not head.endswith(b"\n")):
             return sdp

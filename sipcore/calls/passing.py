@@ -38,3 +38,10 @@ def passed_body(message: Message) -> bytes:
     if charset is not None and charset[1].lower() not in ("utf-8", "us-ascii"):
         return message.body.translate(_CONTROLS)
     return _OBEYED.sub("?", message.body.decode("utf-8", "replace")).encode()
+
+
+def passed_description(sdp: bytes) -> bytes:
+    """A session description, whichever media engine it went through: session names and the like are shown too."""
+    if sdp.isascii():
+        return sdp.translate(_CONTROLS)
+    return _OBEYED.sub("?", sdp.decode("utf-8", "replace")).encode()
