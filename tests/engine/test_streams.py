@@ -35,6 +35,7 @@ class InstantStore:
     """Decides as soon as the loop has its next turn, or, held, when the test says ``release()``."""
 
     has_room = staticmethod(lambda job: True)
+    available = True
 
     def __init__(self, work, done) -> None:
         self.work, self.done = work, done
