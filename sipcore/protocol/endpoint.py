@@ -200,6 +200,8 @@ class Endpoint:
         if not request.transaction_key:
             with suppress(SipError):
                 self._stamp(request, flow)
+        if request.transaction_key in self._servers or request.transaction_key in self._answers:
+            return  # a repetition damaged on its way: its sender would take this for the answer to the whole one
         self.reply_statelessly(request, make_response(request, error.status, error.reason), flow)
 
     # -- what the core wants

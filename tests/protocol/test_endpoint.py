@@ -162,6 +162,20 @@ class GarbageTest(unittest.TestCase):
         self.assertIsNotNone(answer.to.tag)
 
 
+    def test_a_damaged_repetition_does_not_disturb_the_whole_one(self):
+        """Its 400 would be taken for the answer: same branch, same method."""
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(), FLOW, 0.0)
+        transaction = endpoint.accept(endpoint.next_event().request, FLOW, 0.0)
+        damaged = register().replace(b"CSeq: 1 ", b"CSeq: x ")
+        endpoint.receive_datagram(damaged, FLOW, 0.1)
+        self.assertEqual(endpoint.datagrams_to_send(), [])
+        endpoint.respond(transaction, make_response(transaction.request, 200), 0.2)
+        endpoint.receive_datagram(damaged, FLOW, 0.3)
+        [(answer, _)] = endpoint.datagrams_to_send()
+        self.assertTrue(answer.startswith(b"SIP/2.0 200 "))
+
+
 class ResponseTest(unittest.TestCase):
     def setUp(self):
         self.endpoint = new_endpoint("n1w1")
