@@ -27,7 +27,8 @@ class Weather:
     reordered: float = 0.15
     """Held back until others have overtaken them."""
     damaged_up: float = 0.0
-    """Towards the server: one to eight bits are changed."""
+    """Towards the server: a copy with one to eight bits changed follows (UDP's checksum would catch it, but not all
+    that phones and routers do comes after that)."""
     delay: tuple[float, float] = (0.002, 0.03)
     held: tuple[float, float] = (0.1, 0.6)
 
@@ -100,7 +101,7 @@ class BadNetwork:
         self.fates["reordered"] += held
         self.fates["damaged"] += damaged
         if damaged:
-            data = _damage(data, bits)
+            self._loop.loop.call_later(sum(delays), self._send, _damage(data, bits), path, to)
         for number, delay in enumerate(delays[: 1 + doubled]):
             late = holding if held and not number else 0.0
             self._loop.loop.call_later(delay + late, self._send, data, path, to)

@@ -26,6 +26,7 @@ WAIT = LONG + 8.0
 BRANCH = re.compile(rb"^(?:Via|v)\s*:[^\r\n]*?;\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE | re.MULTILINE)
 CALL_ID = re.compile(rb"^(?:Call-ID|i)\s*:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 CSEQ = re.compile(rb"^CSeq\s*:\s*(\d+)\s+([A-Z]+)", re.IGNORECASE | re.MULTILINE)
+FROM = re.compile(rb"^From:[^\r\n]*", re.MULTILINE)
 TO = re.compile(rb"^(?:To|t)\s*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
 
@@ -167,17 +168,17 @@ class PatientWire:
                 return
             head = _Head.read(data)
             if head is None:
-                if data.strip(b"\r\n\0"):
-                    self._inbox.put((data, source))  # the phone complains
+                if data.strip(b"\r\n\0") and not data.startswith(b"SIP/2.0 "):
+                    self._inbox.put((data, source))  # the phone complains; an answer to nothing of ours is stray
                 continue
-            fresh = self._answered(head) if head.status else self._was_asked(head, data, source)
+            fresh = self._answered(head, data) if head.status else self._was_asked(head, data, source)
             self.counts["received" if fresh else "received again"] += 1
             if fresh:
                 self._inbox.put((data, source))
 
-    def _answered(self, head: _Head) -> bool:
+    def _answered(self, head: _Head, data: bytes) -> bool:
         asked = self._asked.get(head.key)
-        if asked is None:
+        if asked is None or not self._is_ours(head, data, asked.data):
             return False
         if head.status < 200:
             if head.method == b"INVITE":
@@ -195,6 +196,20 @@ class PatientWire:
             self.counts["sent again"] += 1
             self._put(*ack)
         return False
+
+    def _is_ours(self, head: _Head, answer: bytes, request: bytes) -> bool:
+        """Our sent-by (RFC 3261 18.1.2), and the call and From of what we asked."""
+        asked = _Head.read(request)
+        host, port = self.address
+        lines = [FROM.search(message) for message in (answer, request)]
+        return (
+            b"SIP/2.0/UDP %s:%d;" % (host.encode(), port) in answer
+            and asked is not None
+            and asked.call == head.call
+            and lines[0] is not None
+            and lines[1] is not None
+            and lines[0][0] == lines[1][0]
+        )
 
     def _was_asked(self, head: _Head, data: bytes, source: Address) -> bool:
         if head.method == b"ACK":

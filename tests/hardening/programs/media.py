@@ -44,7 +44,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
             reuse += [] if scale.quick else [_crowd(stack, scale, "rtpengine", 8)]
         except SkipTest as reason:
             print(f"  rtpengine left out: {reason}")
-        parts = [partial(port_reuse, crowd, NUMBERS[:8]) for crowd in reuse]
+        parts = [partial(port_reuse, crowd, NUMBERS[:6]) for crowd in reuse]
         rounds = [_sprayed(scale, crowd) + (parts if crowd is crowds[0] else []) for crowd in crowds]
         players = stack.enter_context(ThreadPoolExecutor(thread_name_prefix="media", max_workers=10))
         # In a second round, because there phones are made to be found anywhere: by the sprayers too.

@@ -3,89 +3,130 @@ bits; and TCP connections that are cut in the midst of a message."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 from tests.hardening.programs import Figure, Scale
 from tests.hardening.programs.network_phones import ANSWERED, KINDS, OUTCOMES, Pair, wire_of
-from tests.support.bad_network import BadNetwork, Weather
+from tests.hardening.programs.network_real import real_phones
+from tests.hardening.programs.network_streams import StreamPair, streams_told
+from tests.support.bad_network import Address, BadNetwork, Weather
 from tests.support.cases import PASSWORD
 from tests.support.loop_thread import LoopThread
 from tests.support.patient_wire import PatientPhone, PatientWire
 from tests.support.pbx import RunningPbx, SqliteStore
 from tests.support.processes import DeadlinePassed, wait_until
 
-FRONT = "127.0.0.9"
-"""What phones know as the server: the PBX believes to be behind a router with this address."""
+FRONT, OTHER_FRONT = "127.0.0.9", "127.0.0.10"
+"""What phones know as the server. The PBX believes to be behind a router with the first of them."""
 
 SETTINGS = {"EXTERNAL_IP": FRONT, "LOCAL_NETS": "192.0.2.0/24"}
+LOSSY = Weather()
+DAMAGING = Weather(loss=0.0, doubled=0.0, reordered=0.0, damaged_up=0.5)
 WORDS = "15 % lost, 10 % doubled, 15 % reordered"
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
-    yield from _udp(scale)
-
-
-def _udp(scale: Scale) -> Iterator[Figure]:
-    count = scale.of(100, 10)
+    """All at once: the phones mostly wait."""
+    count, few = scale.of(100, 10), scale.of(20, 4)
+    numbers, damaged_numbers, stream_numbers = (
+        [str(first + one) for one in range(2 * pairs)] for first, pairs in ((1001, count), (2001, few), (3001, few))
+    )
+    real = ["4001", "4002"]
     with ExitStack() as stack:
         pbx = stack.enter_context(RunningPbx(SqliteStore(), settings=SETTINGS))
-        numbers = [str(1001 + one) for one in range(2 * count)]
-        pbx.create_extensions(dict.fromkeys(numbers, PASSWORD))
+        pbx.create_extensions(dict.fromkeys([*numbers, *damaged_numbers, *stream_numbers, *real], PASSWORD))
         loop = stack.enter_context(LoopThread("network"))
-        network = BadNetwork(loop, (FRONT, pbx.port), pbx.server, Weather(), scale.seed)
-        stack.callback(network.close)
-        pairs = [_pair(loop, network, pbx, numbers[2 * n], numbers[2 * n + 1], n, scale.seed) for n in range(count)]
-        for pair in pairs:
-            stack.callback(pair.close)
-        players = stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="pair"))
+        network, damaging = (
+            BadNetwork(loop, (front, pbx.port), pbx.server, weather, scale.seed)
+            for front, weather in ((FRONT, LOSSY), (OTHER_FRONT, DAMAGING))
+        )
+        pairs = _pairs(loop, network, (FRONT, pbx.port), pbx.domain, numbers, scale.seed)
+        damaged = _pairs(loop, damaging, (OTHER_FRONT, pbx.port), pbx.domain, damaged_numbers, scale.seed)
+        streams = [StreamPair(pbx, *two, n, scale.seed) for n, two in enumerate(_by_two(stream_numbers))]
+        for one in (*pairs, *damaged, *streams):
+            stack.callback(one.close)
+        for bad in (network, damaging):
+            stack.callback(bad.close)
+        players = stack.enter_context(ThreadPoolExecutor(count + 2 * few, thread_name_prefix="pair"))
 
-        list(players.map(Pair.live, pairs))
-        list(players.map(Pair.refresh, pairs))
-        bindings = {number: len(pbx.all_bindings(number)) for number in numbers}
-        records = _records(pbx, count)
-        list(players.map(Pair.leave, pairs))
-
-        done: Counter[str] = sum((pair.done for pair in pairs), Counter())
-        steps = ("registered", "refreshed", "unregistered")
-        told = ", ".join(f"{done[step]} of {2 * count} {step}" for step in steps)
-        yield Figure(f"registrations ({WORDS})", told, "every one", all(done[step] == 2 * count for step in steps),
-                     cause=_faults(pairs, "not"))  # fmt: skip
-        yield Figure("calls (answered, held, cancelled, busy, both hang up)", f"{done['called']} of {count}",
-                     "every one", done["called"] == count, cause=_faults(pairs, "call"))  # fmt: skip
-        double = [number for number, rows in bindings.items() if rows != 1]
-        yield Figure("numbers with another than one binding", str(len(double)), "0", not double)
-        yield _recorded(pairs, records)
-        yield _left_over(pbx, pairs, numbers)
-        yield _repetitions(pairs, network)
+        lossy = [players.submit(Pair.live, pair) for pair in pairs]
+        beside = [players.submit(one.live) for one in (*damaged, *streams)]
+        if not scale.quick:
+            yield from real_phones(pbx, (FRONT, pbx.port), *real)
+        _wait(lossy)
+        yield from _lossy(pbx, network, pairs, numbers, players)
+        _wait(beside)
+        yield _damaged(pbx, damaging, damaged)
+        yield streams_told(pbx, streams)
 
 
-def _pair(
-    loop: LoopThread, network: BadNetwork, pbx: RunningPbx, one: str, two: str, number: int, seed: int
-) -> Pair:
-    phones = []
-    for extension in (one, two):
+def _pairs(
+    loop: LoopThread, network: BadNetwork, front: Address, domain: str, numbers: list[str], seed: int
+) -> list[Pair]:
+    def phone(extension: str) -> PatientPhone:
         wire = PatientWire(loop)
         network.know(wire.address)
-        phones.append(PatientPhone(wire, (FRONT, pbx.port), extension, PASSWORD, pbx.domain))
-    return Pair(phones[0], phones[1], KINDS[number % len(KINDS)], random.Random(f"{seed}/pair {number}"))
+        return PatientPhone(wire, front, extension, PASSWORD, domain)
+
+    return [
+        Pair(phone(one), phone(two), KINDS[n % len(KINDS)], random.Random(f"{seed}/pair {n}"))
+        for n, (one, two) in enumerate(_by_two(numbers))
+    ]
 
 
-def _records(pbx: RunningPbx, count: int) -> list[dict[str, Any]]:
+def _by_two(numbers: list[str]) -> list[tuple[str, str]]:
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _wait(futures: list[Future[None]]) -> None:
+    for future in futures:
+        future.result()
+
+
+def _lossy(
+    pbx: RunningPbx, network: BadNetwork, pairs: list[Pair], numbers: list[str], players: ThreadPoolExecutor
+) -> Iterator[Figure]:
+    list(players.map(Pair.refresh, pairs))
+    double = [number for number in numbers if len(pbx.all_bindings(number)) != 1]
+    records = _records(pbx, pairs)
+    list(players.map(Pair.leave, pairs))
+
+    done: Counter[str] = sum((pair.done for pair in pairs), Counter())
+    steps = ("registered", "refreshed", "unregistered")
+    yield Figure(
+        f"registrations ({WORDS})", ", ".join(f"{done[step]} of {len(numbers)} {step}" for step in steps),
+        "every one", all(done[step] == len(numbers) for step in steps), cause=_faults(pairs, "not"),
+    )  # fmt: skip
+    yield Figure(
+        f"calls ({WORDS}; answered, held, cancelled, busy, both hang up)", f"{done['called']} of {len(pairs)}",
+        "every one", done["called"] == len(pairs), cause=_faults(pairs, "call"),
+    )  # fmt: skip
+    yield Figure("numbers with another than one binding", str(len(double)), "0", not double)
+    yield _recorded(pairs, records)
+    yield _left_over(pbx, pairs, numbers)
+    yield _repetitions(pairs, network)
+
+
+def _records(pbx: RunningPbx, pairs: list[Pair]) -> list[dict[str, Any]]:
     """The call records, once all have ended or the longest timers of a call have."""
+    callers = {pair.caller.number for pair in pairs}
 
-    def ended() -> list[dict[str, Any]] | None:
+    def found() -> list[dict[str, Any]]:
         rows = pbx.store.rows('SELECT src, dst, disposition, cause, "end" FROM calls_callrecord')
-        return rows if len(rows) >= count and all(row["end"] is not None for row in rows) else None
+        return [row for row in rows if row["src"] in callers]
 
-    try:
-        return wait_until(ended, "all call records", 70, pause=0.2) or []
-    except DeadlinePassed:
-        return pbx.store.rows('SELECT src, dst, disposition, cause, "end" FROM calls_callrecord')
+    with contextlib.suppress(DeadlinePassed):  # the figures say it
+        wait_until(
+            lambda: len(found()) >= len(pairs) and all(row["end"] is not None for row in found()), "the records", 70,
+            pause=0.2,
+        )  # fmt: skip
+    return found()
 
 
 def _recorded(pairs: list[Pair], records: list[dict[str, Any]]) -> Figure:
@@ -107,7 +148,7 @@ def _recorded(pairs: list[Pair], records: list[dict[str, Any]]) -> Figure:
 
 
 def _left_over(pbx: RunningPbx, pairs: list[Pair], numbers: list[str]) -> Figure:
-    living = pbx.store.rows('SELECT count(*) AS living FROM calls_callrecord WHERE "end" IS NULL')[0]["living"]
+    living = _living(pbx, numbers)
     bound = len(pbx.registered_numbers() & set(numbers))
     unacknowledged = sum(wire_of(phone).unacknowledged for pair in pairs for phone in pair.phones)
     given_up = sum(wire_of(phone).counts["given up"] for pair in pairs for phone in pair.phones)
@@ -116,6 +157,11 @@ def _left_over(pbx: RunningPbx, pairs: list[Pair], numbers: list[str]) -> Figure
         f"{living}, {bound}, {unacknowledged}, {given_up}", "0, 0, 0, 0",
         not (living or bound or unacknowledged or given_up) and pbx.program.running,
     )  # fmt: skip
+
+
+def _living(pbx: RunningPbx, numbers: list[str]) -> int:
+    rows = pbx.store.rows('SELECT src FROM calls_callrecord WHERE "end" IS NULL')
+    return sum(row["src"] in numbers for row in rows)
 
 
 def _repetitions(pairs: list[Pair], network: BadNetwork) -> Figure:
@@ -128,6 +174,22 @@ def _repetitions(pairs: list[Pair], network: BadNetwork) -> Figure:
         f"{fates['reordered']} reordered; phones repeated {counts['sent again']} of {counts['sent']}, were repeated to "
         f"{counts['received again']} times, {retried} re-INVITEs told to come later",
         "for information", True,
+    )  # fmt: skip
+
+
+def _damaged(pbx: RunningPbx, network: BadNetwork, pairs: list[Pair]) -> Figure:
+    """Each datagram arrives, and for every second one a copy with some of its bits changed as well."""
+    numbers = [phone.number for pair in pairs for phone in pair.phones]
+    registered, called = (sum(pair.done[step] for pair in pairs) for step in ("registered", "called"))
+    _records(pbx, pairs)
+    living = _living(pbx, numbers)
+    errors = pbx.log_lines(r" (ERROR|CRITICAL) |Traceback|exception")
+    return Figure(
+        f"bits changed in copies of {network.fates['damaged']} of {network.fates['passed']} datagrams",
+        f"{registered} of {len(numbers)} registered, {called} of {len(pairs)} calls, {living} calls left, "
+        f"{len(errors)} errors in the log", "no crash, every honest message passes",
+        registered == len(numbers) and called == len(pairs) and not (living or errors) and pbx.program.running,
+        cause="; ".join([*errors[:2], _faults(pairs, "")])[:800],
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class Pair:
             try:
                 self._call()
                 self.done["called"] += 1
-            except Fault as fault:
+            except (Fault, ValueError) as fault:
                 self.faults.append(f"call, {self.kind}: {fault}")
 
     def refresh(self) -> None:
@@ -67,7 +67,7 @@ class Pair:
             try:
                 step(phone)
                 self.done[what] += 1
-            except Fault as fault:
+            except (Fault, ValueError) as fault:
                 self.faults.append(f"{phone.number} not {what}: {fault}")
 
     def _pause(self, between: tuple[float, float]) -> None:
@@ -140,7 +140,7 @@ class Pair:
         caller, callee = self.caller, self.callee
         if self.kind == "callee hangs up":
             callee.bye(theirs)
-            caller.take_bye(ours)
+            _take_bye(caller, ours)
         elif self.kind == "both hang up":
             first, second = caller.request(ours, "BYE"), callee.request(theirs, "BYE")
             for phone, sent, dialog in ((caller, first, ours), (callee, second, theirs)):
@@ -155,7 +155,17 @@ class Pair:
                     phone.respond(message, 200 if message.call_id == dialog.call_id else 481)
         else:
             caller.bye(ours)
-            callee.take_bye(theirs)
+            _take_bye(callee, theirs)
+
+
+def _take_bye(phone: PatientPhone, dialog: Dialog) -> None:
+    """The one of this very dialog: 481 for another (RFC 3261 12.2.2)."""
+    while True:
+        bye = phone.expect("BYE", call_id=dialog.call_id)
+        ours = bye.from_tag == dialog.remote_tag and bye.to_tag == dialog.local_tag
+        phone.respond(bye, 200 if ours else 481)
+        if ours:
+            return
 
 
 def wire_of(phone: PatientPhone) -> PatientWire:
