@@ -75,15 +75,12 @@ def _settings(scale: Scale) -> dict[str, str]:
 
 
 def _seconds(scale: Scale) -> float:
-    return 2.5 if scale.quick else 12.0
+    return 2.0 if scale.quick else 10.0
 
 
 def _on_sqlite(scale: Scale) -> Iterator[Figure]:
-    disk = SmallDisk(12)
-    try:
-        store = SqliteStore()
-        store.path = disk.path / "pbx.sqlite3"
-        store.url = f"sqlite:///{store.path}"
+    with SmallDisk(12) as disk:
+        store = disk.sqlite()
         with PbxOnDisk(store, disk.path, settings=_settings(scale)) as pbx:
             trial = Trial("SQLite")
             breaks: dict[str, Break] = {
@@ -92,8 +89,6 @@ def _on_sqlite(scale: Scale) -> Iterator[Figure]:
             yield from _try(scale, pbx, trial, breaks)
             whole = faults.is_whole(store)
             yield Figure("SQLite, the file afterwards", "whole" if whole else "damaged", "whole", whole)
-    finally:
-        disk.remove()
 
 
 def _on_postgres(scale: Scale) -> Iterator[Figure]:
@@ -107,28 +102,17 @@ def _on_postgres(scale: Scale) -> Iterator[Figure]:
         stack.callback(cluster.stop)
         store = PostgresStore(cluster)
         pbx = stack.enter_context(RunningPbx(store, settings=_settings(scale)))
-        breaks: dict[str, Break] = {
-            "stopped (SIGSTOP)": partial(faults.stopped, store),
-            "immediate shutdown and start": partial(faults.shut_down, store),
-        }
+        breaks: dict[str, Break] = {"immediate shutdown and start": partial(faults.shut_down, store)}
         if not scale.quick:
-            breaks = {
+            breaks |= {
                 "table locked": partial(faults.locked_table, store),
                 "rows of two extensions locked": partial(faults.locked_rows, store, ["2000", "2001"]),
-                **breaks,
+                "stopped (SIGSTOP)": partial(faults.stopped, store),
                 "every connection killed at once": partial(faults.killed_connections, store),
                 "no connection left": partial(faults.no_connection_left, store),
+                "disk full": partial(faults.full_disk, store, disk),
             }
-        breaks["disk full"] = partial(_full_cluster, disk, store)
         yield from _try(scale, pbx, Trial("PostgreSQL"), breaks)
-
-
-@contextlib.contextmanager
-def _full_cluster(disk: SmallDisk, store: PostgresStore) -> Iterator[None]:
-    """It may end itself when its journal cannot grow; with room again it is started again, as systemd does."""
-    with disk.filled():
-        yield
-    faults.restarted(store)
 
 
 def _try(scale: Scale, pbx: RunningPbx, trial: Trial, breaks: Mapping[str, Break]) -> Iterator[Figure]:
@@ -175,7 +159,7 @@ def _one(
         with fault():
             time.sleep(_seconds(scale))
         end = time.monotonic()
-        time.sleep(2.5)
+        time.sleep(BACK + 0.5)
         meanwhile = phones.between(begin)
         back = phones.all_served_since(end)
     counts = Counter(told.fault or str(told.status) for told in meanwhile)
@@ -194,7 +178,7 @@ def _one(
     trial.new_calls.update(talk.new_calls)
     trial.waits += [told.retry_after for told in meanwhile if told.status == 503]
     trial.confirmed += sum(told.status == 200 for told in phones.told)
-    trial.lost += phones.lost()
+    trial.lost += phones.lost
     log = pbx.log[mark:]
     trial.lines[what] = sum(1 for line in log.splitlines() if PROBLEM.search(line))
     trial.broken += broken_lines(log)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.hardening.programs.outage.small_disk import SmallDisk
 from tests.support.pbx import PostgresStore, SqliteStore
 from tests.support.processes import wait_until
 
@@ -143,8 +144,30 @@ def is_whole(store: SqliteStore) -> bool:
         return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@contextlib.contextmanager
+def full_disk(store: PostgresStore, disk: SmallDisk) -> Iterator[None]:
+    """Something else uses up what the journal had in reserve. The database may end itself then; with room again it is
+    started again, as systemd does."""
+    import psycopg
+
+    # Connected before, because on a full disk nobody comes in any more.
+    with contextlib.suppress(psycopg.Error), connected(store) as connection, disk.filled():
+        with contextlib.suppress(psycopg.Error):
+            for _ in range(200):
+                connection.execute("SELECT pg_logical_emit_message(false, 'filling', repeat('x', 500000))")
+        yield
+    restarted(store)
+
+
 def restarted(store: PostgresStore) -> None:
     """One that went down because its disk was full is started again, as systemd does."""
-    if not store.cluster.running:
-        store.cluster.start()
-    wait_until(lambda: store.rows("SELECT 1 AS one"), "PostgreSQL answers again")
+    import psycopg
+
+    def answers() -> bool:
+        if not store.cluster.running:
+            store.cluster.start()
+        with contextlib.suppress(psycopg.Error):
+            return bool(store.rows("SELECT 1 AS one"))
+        return False
+
+    wait_until(answers, "PostgreSQL answers again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -27,11 +28,13 @@ class Told:
 
 
 class Phones:
-    """A context manager: one thread for each number."""
+    """A context manager: one thread for each number. ``lost``: confirmed registrations that were not on the disk when
+    all was over."""
 
     def __init__(self, pbx: RunningPbx, numbers: list[str], password: str) -> None:
         self._pbx = pbx
         self.told: list[Told] = []
+        self.lost: list[str] = []
         self._over = threading.Event()
         self._phones = [
             Phone(pbx.server, number, password, pbx.domain, patience=PATIENCE) for number in numbers
@@ -50,7 +53,10 @@ class Phones:
         self._over.set()
         for thread in self._threads:
             thread.join(PATIENCE + 5)
+        self.lost = self._lost()
         for phone in self._phones:
+            with contextlib.suppress(AnswerFault, NoAnswer):
+                phone.unregister()  # the same numbers come again with other phones
             phone.close()
 
     def _live(self, phone: Phone) -> None:
@@ -77,8 +83,8 @@ class Phones:
                 first.setdefault(told.number, told.at)
         return max(first.values()) - moment if len(first) == len(self._phones) else None
 
-    def lost(self) -> list[str]:
-        """Confirmed registrations that are not on the disk, once all is over: the row knows the last CSeq."""
+    def _lost(self) -> list[str]:
+        """The row knows the last CSeq."""
         confirmed: dict[str, int] = {}
         for told in self.told:
             if told.status == 200:

@@ -8,13 +8,14 @@ from pathlib import Path
 from unittest import SkipTest
 
 from tests.support.leaving import when_leaving
+from tests.support.pbx import SqliteStore
 from tests.support.processes import run_program, scratch_directory
 
 CHUNK = 64 * 1024
 
 
 class SmallDisk:
-    """A tmpfs. Needs root; raises ``SkipTest`` where mounting is refused."""
+    """A tmpfs, a context manager. Needs root; raises ``SkipTest`` where mounting is refused."""
 
     def __init__(self, megabytes: int) -> None:
         self.path = scratch_directory("small-disk")
@@ -22,6 +23,19 @@ class SmallDisk:
         if done.returncode:
             raise SkipTest(f"a small tmpfs cannot be mounted here (it needs root): {done.stderr.strip()}")
         self._at_the_end = when_leaving(self.remove)
+
+    def __enter__(self) -> SmallDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def sqlite(self) -> SqliteStore:
+        """A database on it."""
+        store = SqliteStore()
+        store.path = self.path / "pbx.sqlite3"
+        store.url = f"sqlite:///{store.path}"
+        return store
 
     @contextlib.contextmanager
     def filled(self) -> Iterator[None]:
