@@ -84,6 +84,11 @@ class Requests:
         self._pump()
         return outgoing
 
+    @property
+    def unanswered(self) -> list[asyncio.Future[Response]]:
+        """What is still waited for."""
+        return [outgoing.final for outgoing in self._open.values() if not outgoing.final.done()]
+
     def send_ack(self, ack: Request, flow: Flow) -> None:
         self._endpoint.send_statelessly(ack, flow)
         self._pump()

@@ -37,7 +37,8 @@ from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import Star
 from sipcore.protocol.message import Request, Response, make_response
-from sipcore.protocol.transaction import ServerTransaction
+from sipcore.protocol.transaction import ServerTransaction, State
+from sipcore.punctual import AFTER, Punctual
 from sipcore.registrar import Cause, Refused
 from sipcore.store import Store
 
@@ -130,6 +131,7 @@ class Switchboard:
         self.draining = False
         self.unanswered = unanswered
         self.subscriptions: Subscriptions | None = None
+        self.punctual: Punctual | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
         self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
         self._parties = Lookups(store, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS)
@@ -451,6 +453,7 @@ class Switchboard:
         self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> Account | None:
         """The account behind the credentials, or None: then the request has been answered."""
+        begin = self._clock.now()
         try:
             accounts = await self._accounts.get([credentials.username])
         except StoreUnavailable:
@@ -461,6 +464,8 @@ class Switchboard:
         refusal = prove(credentials, request.method, account, self._decoy_ha1, from_here)
         if refusal is not None:
             self._refused(request, flow, refusal.cause)
+            if self.punctual is not None and not self.draining:
+                await self.punctual.until(begin + AFTER)
             if self._endpoint.transactions > MANY_TRANSACTIONS:
                 # A flood with wrong passwords: nothing is kept of it and nothing repeated.
                 self._endpoint.abandon(transaction)
@@ -629,14 +634,23 @@ class Switchboard:
                 call.spawn(bridge.move_media(call))
 
     async def stop(self, seconds: float) -> None:
-        """End every call, tell the phones, and close the records."""
+        """End every call, tell the phones, and close the records. What is said may be lost on its way: it is repeated
+        until all have confirmed it, or for ``seconds``."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
         self.draining = True
         if self.subscriptions is not None:
             self.subscriptions.stop()
+        invites = list(self._inviting)
         for call in list(self.calls.values()):
             call.hang_up("pbx_stopped", "pbx")
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=seconds)
+        while (left := end - loop.time()) > 0:
+            if waiting := [*self._tasks, *self._requests.unanswered]:
+                await asyncio.wait(waiting, timeout=left)
+            elif any(one.state is State.COMPLETED for one in invites):  # the caller has not acknowledged its refusal
+                await asyncio.sleep(min(left, 0.02))
+            else:
+                break
         self.traces.stop()
 
     def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:

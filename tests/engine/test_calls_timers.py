@@ -24,6 +24,28 @@ class LongTimersInMemory(InMemory):
                 phone.respond(ask, 200)
                 phone.inbox.remove(ask)
 
+    def test_what_is_said_at_the_end_of_the_process_is_repeated_until_it_is_confirmed(self) -> None:
+        for answers in (True, False):
+            with self.subTest(answers=answers):
+                self.world.board.draining = False
+                a, b = self.phones()
+                call = a.invite(b.number)
+                invite = b.expect("INVITE")
+                b.ring(invite)
+                call.provisional(180)
+                began = self.world.loop.time()
+                stopping = self.world.loop.create_task(self.world.board.stop(1.2))
+                cancel, refusal = b.expect("CANCEL"), call.final()
+                self.assertEqual(503, refusal.status)
+                if answers:
+                    b.respond(cancel, 200), b.respond(invite, 487), a.ack_failure(call.sent, refusal)
+                self.world.run_until(stopping.done, 5)
+                self.assertTrue(stopping.done())
+                self.assertAlmostEqual(0 if answers else 1.2, self.world.loop.time() - began, delta=0.1)
+                b.pump(0.01), a.pump(0.01)
+                self.assertEqual(not answers, b.times_repeated("CANCEL") > 0)
+                self.assertEqual(not answers, a.times_repeated("SIP/2.0 503") > 0)
+
     def test_the_clock_of_the_machine_is_set_while_they_talk(self) -> None:
         for moved in (7200.0, -7200.0):
             a, b = self.phones()

@@ -64,19 +64,21 @@ def _start(pbx: RunningPbx, phone: Phone) -> Start:
     ])
     begin, wall = time.monotonic(), time.time()
     pbx.start(wait=False)
-    first = _first_answer(phone, data, begin)
+    first = _first_answer(phone, data, f"\r\nCSeq: {phone.cseq} ".encode(), begin)
     said = wait_until(lambda: LISTENING.search(pbx.log), "the line about listening")
     listening = datetime.strptime(said[1] + "+0000", "%Y-%m-%d %H:%M:%S,%f%z").timestamp() - wall
     return Start(listening, first)
 
 
-def _first_answer(phone: Phone, data: bytes, begin: float) -> float:
+def _first_answer(phone: Phone, data: bytes, mark: bytes, begin: float) -> float:
     """The same REGISTER every 5 ms until something comes back: no phone is so impatient, this one only looks."""
     while (now := time.monotonic()) - begin < PATIENCE:
         try:
             phone.socket.sendto(data, phone.server)
             while True:
                 answer = phone.socket.recv(65535)
+                if mark not in answer:
+                    continue  # a repeated answer of the process before
                 if answer.startswith(b"SIP/2.0 200 "):
                     return time.monotonic() - begin
                 if not answer.startswith((b"OPTIONS ", b"SIP/2.0 100 ")):
