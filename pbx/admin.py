@@ -11,6 +11,8 @@ from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+from django_otp.plugins.otp_totp.admin import TOTPDeviceAdmin
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from extensions.audit import TERMINAL, keep_entries_of
 
@@ -25,7 +27,14 @@ class UserPasswordForm(AdminPasswordChangeForm):
     )
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, TOTPDevice])
+
+
+@admin.register(TOTPDevice)
+class PbxTOTPDeviceAdmin(TOTPDeviceAdmin):
+    def lookup_allowed(self, lookup, value, request=None):
+        # ?key__startswith= would tell the secret, a character a question.
+        return not lookup.startswith("key") and super().lookup_allowed(lookup, value, request)
 
 
 @admin.register(User)

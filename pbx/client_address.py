@@ -11,16 +11,21 @@ from django.http import HttpRequest
 def client_address(request: HttpRequest) -> str:
     """The address of the browser or phone. ``X-Forwarded-For`` is believed only from WEB_TRUSTED_PROXIES, and read
     from the right: what stands left of the first stranger was written by that stranger."""
-    address = request.META.get("REMOTE_ADDR") or "127.0.0.1"  # empty on a unix socket, which only a proxy uses
+    address = peer_address(request)
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
     for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
-        if not _is_trusted_proxy(address):
+        if not is_trusted_proxy(address):
             break
         address = hop
     return address
 
 
-def _is_trusted_proxy(text: str) -> bool:
+def peer_address(request: HttpRequest) -> str:
+    """Of whoever is at the other end of the connection: the proxy, where there is one."""
+    return request.META.get("REMOTE_ADDR") or "127.0.0.1"  # empty on a unix socket, which only a proxy uses
+
+
+def is_trusted_proxy(text: str) -> bool:
     try:
         address = ip_address(text)
     except ValueError:

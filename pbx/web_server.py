@@ -16,10 +16,11 @@ _host = f"[{settings.WEB_HOST.strip('[]')}]" if ":" in settings.WEB_HOST else se
 
 wsgi_app = "pbx.wsgi:application"
 bind = [f"{_host}:{settings.WEB_PORT}"]
-worker_class = "gthread"
+worker_class = "pbx.web_worker.PatientWorker"
 workers = 2
 preload_app = True  # loaded once, then forked
-threads = 4
+threads = 8
+keepalive = 5  # seconds without a word from a connection
 timeout = 60  # seconds
 graceful_timeout = 3  # the whole PBX ends within 5
 errorlog = "-"

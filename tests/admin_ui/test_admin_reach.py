@@ -59,6 +59,12 @@ class StrangerTests(QuietCase):
         for path in ("/static/pbx/sentence.css", "/static/pbx/icon.svg"):
             self.assertEqual(self.get(path).status_code, 200, path)
 
+    def test_what_phones_open_takes_nothing_in(self):
+        for path in ("/phone/no-such-token/", "/p/no-such-token/", "/static/pbx/icon.svg"):
+            for method in ("post", "put", "delete", "options"):
+                answer = getattr(Client(), method)(path, {}, REMOTE_ADDR=STRANGER)
+                self.assertEqual((405, "GET, HEAD"), (answer.status_code, answer["Allow"]), (path, method))
+
     def test_an_unknown_name_gets_a_sentence(self):
         answer = Client().get("/phone/x/", headers={"host": "somebody.example"})
         self.assertContains(answer, "ALLOWED_HOSTS", status_code=400)
@@ -100,6 +106,22 @@ class NetworkTests(QuietCase):
         for header in ("x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"):
             with self.subTest(header):
                 self.assertFalse(self.reaches("127.0.0.1", **{header: "https"}))
+
+    def test_a_proxy_in_the_house_that_is_not_trusted_makes_nobody_local(self):
+        from pbx.admin_reach import _name_proxy
+
+        for forwarded in (STRANGER, "192.168.1.9", "127.0.0.1"):
+            with self.subTest(forwarded):
+                self.assertFalse(self.reaches("172.17.0.1", **{"x-forwarded-for": forwarded}))
+                with self.settings(WEB_TRUSTED_PROXIES=["172.17.0.1"]):
+                    expected = forwarded != STRANGER
+                    self.assertEqual(self.reaches("172.17.0.1", **{"x-forwarded-for": forwarded}), expected)
+        _name_proxy.cache_clear()
+        with self.assertLogs("pbx.web", "WARNING") as logs:
+            self.reaches("172.17.0.1", **{"x-forwarded-for": STRANGER})
+            self.reaches("172.17.0.1", **{"x-forwarded-for": STRANGER})
+        (record,) = logs.records
+        self.assertIn("add 172.17.0.1 to WEB_TRUSTED_PROXIES", record.getMessage())
 
     def test_a_blocked_phone_locks_no_administrator_out(self):
         Block.objects.create(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
 from extensions.models import Extension
 from tests.admin_ui.cases import LIST, AdminCase, page
 from tests.extensions.rows import ha1s, make_binding, make_extension
@@ -37,3 +39,20 @@ class SecretTests(AdminCase):
             for secret in secrets:
                 self.assertNotIn(secret, text, address)
                 self.assertNotIn(secret.rpartition("$")[2], text, address)
+
+
+class QuestionTests(AdminCase):
+    """A list that filters by a secret tells it, a character a question."""
+
+    def test_no_list_answers_questions_about_a_secret(self):
+        extension = make_extension("1001", password="some-pass-55")
+        device = TOTPDevice.objects.create(user=self.admin, name="phone")
+        for address, field, secret in (
+            (LIST, "password", extension.password), (LIST, "credentials__ha1", next(iter(ha1s(extension)))),
+            ("/admin/otp_totp/totpdevice/", "key", device.key), ("/admin/auth/user/", "password", self.admin.password),
+        ):
+            for lookup in ("startswith", "regex", "gt", "exact"):
+                for value in (str(secret), "~"):
+                    with self.subTest(address=address, lookup=lookup, value=value):
+                        answer = self.client.get(address, {f"{field}__{lookup}": value})
+                        self.assertEqual(400, answer.status_code)

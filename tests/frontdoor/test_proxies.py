@@ -154,7 +154,7 @@ class CaddyTests(Proxy, unittest.TestCase):
         text = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
         for old, new in (
             (f"\n{NAME} {{", f"\nhttps://{NAME}:{cls.port} {{\n\tbind 127.0.0.1\n\ttls {cls.certificate} {cls.key}"),
-            ("{\n\t# The links", "{\n\tadmin off\n\tauto_https off\n\t# The links"),
+            ("{\n\tservers", "{\n\tadmin off\n\tauto_https off\n\tservers"),
             ("127.0.0.1:8000", f"127.0.0.1:{cls.web_port}"), ("10.0.0.0/8", admins),
         ):
             assert old in text, old
