@@ -133,6 +133,15 @@ class Server:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function)
 
+    def answer_in_loop(self, function: Callable[[], None]) -> None:
+        """The same for what queues an answer: it is sent at once. From any thread."""
+
+        def run() -> None:
+            function()
+            self._pump()
+
+        self.in_loop(run)
+
     def pump_soon(self) -> None:
         """Send what was queued outside of a read, once whoever queued it is done. From the loop's thread."""
         if not self._pump_asked and self._loop is not None:
@@ -215,9 +224,9 @@ class Server:
         shed = self._inbox.take_shed()
         if shed:
             self._say_shed_at = now + SAY_SECONDS
-            phones = sum(count for rank, count in shed.items() if rank < Rank.URGENT)
+            phones = sum(count for rank, count in shed.items() if rank <= Rank.REFRESH)
             self._log.warning(
-                f"Overload: {sum(shed.values())} messages were not served, {phones} of them from known phones"
+                f"Overload: {sum(shed.values())} messages were not served, {phones} of them of registered phones"
             )
 
     def _pump(self) -> None:

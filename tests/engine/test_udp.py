@@ -203,7 +203,7 @@ class FromEveryAddress(UdpTestCase):
         self.flood(stranger, 200)
         await self.answers(stranger, 70)
         self.server._say_shed()
-        self.assertEqual(said, ["Overload: 130 messages were not served, 0 of them from known phones"])
+        self.assertEqual(said, ["Overload: 130 messages were not served, 0 of them of registered phones"])
 
     async def known_at(self, phone: socket.socket) -> None:
         host, port = phone.getsockname()
