@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sipcore.evidence.challenges import PATIENCE
+from sipcore.evidence.conversations import Conversation, Entry, Pool
 from sipcore.evidence.facts import Attempt
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.message import parse_message
@@ -474,3 +475,18 @@ class Calls(EvidenceTestCase):
         self.wait(600)
         recorder.take()
         self.assertEqual(self.said("leg-1"), ())
+
+
+class Aging(EvidenceTestCase):
+    def test_a_herd_that_came_together_is_forgotten_in_parts(self):
+        pool = Pool(10**9, 10**6, 60.0)
+        for number in range(5_000):
+            conversation = Conversation(b"%d" % number)
+            pool.put(conversation)
+            pool.add(conversation, Entry(1000.0, False, flow(), b"x", 1))
+        left = []
+        for second in range(4):
+            pool.age(1061.0 + second)
+            left.append(len(pool.by_id))
+        self.assertEqual(left, [3_000, 1_000, 0, 0])
+        self.assertEqual(pool.bytes, 0)
