@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.hardening.programs import Figure, Scale
 from tests.hardening.programs.network_phones import ANSWERED, KINDS, OUTCOMES, Pair, wire_of
-from tests.hardening.programs.network_real import real_phones
+from tests.hardening.programs.network_real import WORDS, real_phones
 from tests.hardening.programs.network_streams import StreamPair, streams_told
 from tests.support.bad_network import Address, BadNetwork, Weather
 from tests.support.cases import PASSWORD
@@ -28,7 +28,6 @@ FRONT, OTHER_FRONT = "127.0.0.9", "127.0.0.10"
 SETTINGS = {"EXTERNAL_IP": FRONT, "LOCAL_NETS": "192.0.2.0/24"}
 LOSSY = Weather()
 DAMAGING = Weather(loss=0.0, doubled=0.0, reordered=0.0, damaged_up=0.5)
-WORDS = "15 % lost, 10 % doubled, 15 % reordered"
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
