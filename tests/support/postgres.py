@@ -87,7 +87,8 @@ class PostgresCluster:
             "log_min_messages": "warning",
         }
         if place:
-            self._options |= {"min_wal_size": "2MB", "max_wal_size": "8MB", "shared_buffers": "8MB"}
+            # Nothing of the journal is used again before the disk is full.
+            self._options |= {"min_wal_size": "2MB", "max_wal_size": "1GB", "shared_buffers": "8MB"}
         self._program: Program | None = None
         self._at_the_end: Finalize | None = None
         self.start()

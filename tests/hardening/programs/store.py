@@ -93,7 +93,7 @@ def _on_sqlite(scale: Scale) -> Iterator[Figure]:
 
 def _on_postgres(scale: Scale) -> Iterator[Figure]:
     with contextlib.ExitStack() as stack:
-        disk = SmallDisk(90)
+        disk = SmallDisk(160)
         stack.callback(disk.remove)
         place = disk.path / "cluster"
         place.mkdir()

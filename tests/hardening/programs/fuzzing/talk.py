@@ -28,6 +28,7 @@ class Talk:
         for number in self._numbers:
             phone = Caller(UdpWire(self._host), self._pbx.server, number, self._password, self._pbx.domain)
             self._phones.append(phone)
+            phone.register(expires=0, contact="*")
             phone.register()
         caller, called = self._phones
         call = caller.invite(called.number)
@@ -66,7 +67,5 @@ class Talk:
         for phone, dialog in zip(self._phones, self._dialogs, strict=False):
             phone.request(dialog, "BYE", cseq=2**31 - 2)
         for phone in self._phones:
-            phone.inbox.clear()
-            phone._register_call += "x"
             phone.close()
         self._phones, self._dialogs = [], []

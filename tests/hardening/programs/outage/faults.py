@@ -153,7 +153,7 @@ def full_disk(store: PostgresStore, disk: SmallDisk) -> Iterator[None]:
     # Connected before, because on a full disk nobody comes in any more.
     with contextlib.suppress(psycopg.Error), connected(store) as connection, disk.filled():
         with contextlib.suppress(psycopg.Error):
-            for _ in range(200):
+            for _ in range(500):
                 connection.execute("SELECT pg_logical_emit_message(false, 'filling', repeat('x', 500000))")
         yield
     restarted(store)
