@@ -26,6 +26,8 @@ ROUNDS = 6
 HOPS = 70
 CALLS = 10
 """At once for each extension, the default of SIP_MAX_CALLS_PER_EXTENSION."""
+EVIDENCE = 63
+"""Megabytes: the pools of sipcore.evidence.recorder. Those of phones that failed are kept for five minutes."""
 EXTERNAL, ALIAS = "198.51.100.7", "office.test"
 
 Then = Callable[[Forwarder, Msg], None]
@@ -47,6 +49,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
         yield from bombs.echoes()
         yield from bombs.forwarding(scale.of(8, 2))
         yield bombs.texts(scale.of(5, 2))
+        yield bombs.transfers()
         yield bombs.oneself()
         yield bombs.last_hop()
         yield bombs.honest_figure()
@@ -55,7 +58,9 @@ def measure(scale: Scale) -> Iterator[Figure]:
             with contextlib.suppress(DeadlinePassed):
                 wait_until(lambda: bombs.memory - memory <= 5, "the memory to be back", 40.0, pause=1.0)
             grown = bombs.memory - memory
-            yield Figure("memory 40 s after the last one", f"{grown:+.1f} MB", "+5 MB at most", grown <= 5)
+            yield Figure("memory 40 s after the last one", f"{grown:+.1f} MB",
+                         f"+{EVIDENCE + 5} MB at most: so much the messages of the last minutes may take as evidence",
+                         grown <= EVIDENCE + 5)
 
 
 class Bombs:
@@ -266,6 +271,36 @@ class Bombs:
         sent = self.sent(seconds, lambda: phones[0].text(RING[1]), phones, "MESSAGE")
         return Figure("texts of two extensions that pass each one on to the other", str(sent),
                       f"{HOPS} at most: Max-Forwards ends it", 0 < sent <= HOPS)
+
+    def transfers(self) -> Figure:
+        """A called phone that transfers its caller, again and again, to an extension whose devices are all busy."""
+        talking: list[Msg] = []
+        times = 20
+
+        def busy_or_talking(phone: Forwarder, request: Msg) -> None:
+            if phone.number == RING[0] and not request.to_tag:
+                talking.append(request)
+            phone.answer(request, 486) if phone.number != RING[0] else phone.accept(request)
+
+        phones = self.attackers(2, DEVICES, busy_or_talking)
+        phones[0].register(["*"], 0)
+        phones[0].register([f"<sip:{RING[0]}@{phones[0].place}>"])
+
+        def begin() -> None:
+            self.ring_from_honest(RING[0])
+            self._ringing.connected()
+            for number in range(1, times + 1):
+                phones[0].refer(talking[0], f"sip:{RING[1]}@{self.pbx.domain}", number)
+                time.sleep(0.02)
+
+        sent = self.sent(1.0, begin, phones)
+        self.ann.request(self._ringing.dialog, "BYE")
+        self.ann.pump(0.3)
+        self.ann.inbox.clear()
+        taken = phones[0].got["REFER 202"]
+        bound = 1 + DEVICES * taken
+        return Figure(f"INVITEs for a call whose called phone transfers {times} times in a row, {taken} of them taken",
+                      str(sent), f"{bound} at most", 1 < sent <= bound)
 
     def oneself(self) -> Figure:
         phones = self.attackers(1, DEVICES, lambda phone, request: phone.answer(request, 486))

@@ -99,6 +99,26 @@ class Forwarder:
         to = request.one("To") + ("" if request.to_tag or status == 100 else f";tag={self.number}x")
         self._write([f"SIP/2.0 {status} Whatever", *copied, f"To: {to}", *lines])
 
+    def accept(self, invite: Msg) -> None:
+        """200 with a description."""
+        copied = [f"{name}: {value}" for name, value in invite.headers if name in ("Via", "From", "Call-ID", "CSeq")]
+        to = invite.one("To") + ("" if invite.to_tag else f";tag={self.number}x")
+        self._write([
+            "SIP/2.0 200 OK", *copied, f"To: {to}", f"Contact: <sip:{self.number}@{self.place}>",
+            "Content-Type: application/sdp",
+        ], make_sdp(self.host, 40000).decode())
+
+    def refer(self, invite: Msg, target: str, number: int) -> None:
+        """Within the dialog of a call that it has accepted."""
+        branch = f"z9hG4bK{secrets.token_hex(6)}"
+        self.asked[branch] = (None, invite.target, [])
+        self._write([
+            f"REFER {invite.target} SIP/2.0", f"Via: SIP/2.0/UDP {self.place};rport;branch={branch}",
+            "Max-Forwards: 70", f"From: {invite.one('To')};tag={self.number}x", f"To: {invite.one('From')}",
+            f"Call-ID: {invite.call_id}", f"CSeq: {number} REFER", f"Contact: <sip:{self.number}@{self.place}>",
+            f"Refer-To: <{target}>",
+        ])
+
     def take(self, data: bytes, source: Address) -> None:
         """One packet from the PBX."""
         if not data.strip(b"\r\n\0"):

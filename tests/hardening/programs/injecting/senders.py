@@ -102,12 +102,13 @@ class Reader(Forwarder):
     def _tell(phone: Forwarder, request: Msg) -> None:
         assert isinstance(phone, Reader)
         line = phone.text.replace("\n", "\n\t").replace("\r", " ")  # a line end here would only break its own answer
-        for status in (183, 200 if request.method == "MESSAGE" else phone.final):
+        final = 200 if request.method == "MESSAGE" or request.to_tag else phone.final
+        for status in (183, final):
             body = phone.sdp() if request.method == "INVITE" and status in (183, 200) else b""
             lines = [
                 f"SIP/2.0 {status} {line}",
                 *(f"{name}: {value}" for name, value in request.headers if name in ("Via", "From", "Call-ID", "CSeq")),
-                f"To: {request.one('To')};tag={phone.number}x",
+                f"To: {request.one('To')}{'' if request.to_tag else f';tag={phone.number}x'}",
                 f"Contact: {quoted(line)} <sip:{phone.number}@{phone.place}>",
                 f"Server: {line}", f"User-Agent: {line}", f"Warning: 399 x {quoted(line)}", f"Organization: {line}",
                 f"Reason: SIP;cause=1;text={quoted(line)}", *(["Content-Type: application/sdp"] if body else []),
@@ -151,7 +152,7 @@ class Insider:
         self.server, self.domain, self.number, self.password = server, domain, number, password
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, 0))
-        self.socket.settimeout(0.5)
+        self.socket.settimeout(0.4)
         self.host = host
         self.place = f"{host}:{self.socket.getsockname()[1]}"
 
@@ -184,7 +185,7 @@ class Insider:
         return status, answer
 
     def _final(self, branch: str) -> tuple[int, str]:
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 1.0
         while time.monotonic() < end:
             try:
                 data = self.socket.recv(65535)
