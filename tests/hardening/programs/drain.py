@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from pathlib import Path
 
 from tests.frontdoor.test_start import PATIENT, StartedPbx
@@ -70,8 +71,8 @@ def _in_the_middle(numbers: tuple[signal.Signals, ...]) -> Iterator[Figure]:
     name = " and ".join(one.name for one in numbers)
     with (
         RunningPbx(SqliteStore(), settings=settings()) as pbx,
-        phones(pbx, "1001", "1002", "1003", "1004", "1005", "1006", "1007") as (ann, ben, cid, dan, eve, fay, gil),
-        Phone(pbx.server, "1007", PASSWORD, pbx.domain, patience=1.0) as knocking,
+        phones(pbx, *map(str, range(1001, 1009))) as (ann, ben, cid, dan, eve, fay, gil, _hal),
+        Phone(pbx.server, "1008", PASSWORD, pbx.domain, patience=1.0) as knocking,
     ):
         assert knocking.register().status == 200
         talking = connect(ann, ben)
@@ -124,10 +125,11 @@ def _in_the_middle(numbers: tuple[signal.Signals, ...]) -> Iterator[Figure]:
         "ringing is ended (CANCEL to the phone, 480 or 503 to the caller), calls get BYE, records say so",
         not seen.faults,
     )
-    wrong = [one for one in seen.new_work if one != "503 with Retry-After"]
+    # What came in the moment of the signal may still have been served.
+    meanwhile = list(dropwhile(lambda one: one != "503 with Retry-After", seen.new_work))
     yield Figure(
-        f"{what}: new work meanwhile", f"{len(seen.new_work)} answers, {sorted(set(seen.new_work))}",
-        "503 with Retry-After", bool(seen.new_work) and not wrong,
+        f"{what}: new work meanwhile", f"{len(meanwhile)} answers, {sorted(set(meanwhile))}",
+        "503 with Retry-After", set(meanwhile) == {"503 with Retry-After"},
     )
 
 
@@ -136,7 +138,7 @@ def _guests(pbx: RunningPbx, knocking: Phone, seen: Ending) -> threading.Thread:
     begun = threading.Event()
 
     def knock() -> None:
-        caller = Caller(UdpWire(), pbx.server, "1007", PASSWORD, pbx.domain)
+        caller = Caller(UdpWire(), pbx.server, "1008", PASSWORD, pbx.domain)
         begun.set()
         with contextlib.closing(caller):
             while pbx.program.running:
@@ -145,6 +147,7 @@ def _guests(pbx: RunningPbx, knocking: Phone, seen: Ending) -> threading.Thread:
                         seen.new_work.append(_in_words(ask()))
                     except (NoAnswer, AnswerFault, Fault, OSError):
                         return  # it has ended
+                    time.sleep(0.02)
 
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
