@@ -12,10 +12,12 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from sipcore.core import Core
 from sipcore.inbox import Inbox, Rank
 from sipcore.log import SipLog
+from sipcore.memory import Memory
 from sipcore.protocol.flow import Flow
 from sipcore.store import Job
 from sipcore.tcp_socket import TcpSockets
@@ -67,6 +69,7 @@ class Server:
         self._timer_at = 0.0
         self._pump_asked = False
         self._inbox = Inbox()
+        self._memory = Memory()
         self._decided: deque[Job] = deque()
         self._serving = self._answering = False
         self._say_shed_at = 0.0
@@ -295,8 +298,8 @@ class Server:
     async def _seconds(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            works = (self._every_second, lambda: self._tcp.every_second(loop.time()), self._say_shed, self._pump)
-            for work in works:
+            streams = partial(self._tcp.every_second, loop.time())
+            for work in (self._every_second, streams, self._say_shed, self._memory.every_second, self._pump):
                 try:
                     work()
                 except Exception as error:  # a bug of ours must not cost the heartbeat and all else for good
