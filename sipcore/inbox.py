@@ -68,26 +68,26 @@ class Classifier:
 
     def __call__(self, data: bytes, flow: Flow) -> Rank:
         phone = self._is_phone(flow.remote)
-        method, _, rest = data[:600].partition(b" ")
-        if method not in _METHODS:
-            known = phone or self._is_known(flow.remote[0])
-            if method == b"SIP/2.0":
-                return Rank.DIALOG if known else Rank.STRANGER
-            return Rank.REFRESH if phone and len(data) < 8 else Rank.NOISE  # its keep-alive
-        head = data[:LOOKED_AT]
-        if method != b"REGISTER" and self._is_of_dialog(head):
-            return Rank.DIALOG
-        if phone or self._is_known(flow.remote[0]):
-            if method in _ENDING:
+        known = phone or self._is_known(flow.remote[0])
+        method = data[: data.find(b" ", 0, 12)]
+        if method != b"REGISTER":
+            if method not in _METHODS:
+                if method == b"SIP/2.0":
+                    return Rank.DIALOG if known else Rank.STRANGER
+                return Rank.REFRESH if phone and len(data) < 8 else Rank.NOISE  # its keep-alive
+            if known and method in _ENDING:
                 return Rank.DIALOG
-            if method == b"INVITE" and _user(rest) in self._emergency:
-                return Rank.EMERGENCY
-            if phone:
-                return Rank.REFRESH if method in (b"REGISTER", b"OPTIONS") else Rank.CALL
-            return Rank.NEIGHBOUR if b"uthorization:" in head else Rank.NEW_NEIGHBOUR
-        if method == b"INVITE" and _user(rest) in self._emergency:
-            return Rank.URGENT
-        return Rank.RETURNING if b"uthorization:" in head else Rank.STRANGER
+            if self._is_of_dialog(data[:LOOKED_AT]):
+                return Rank.DIALOG
+            if method == b"INVITE" and _user(data[7:600]) in self._emergency:
+                return Rank.EMERGENCY if known else Rank.URGENT
+            if phone and method != b"OPTIONS":
+                return Rank.CALL
+        if phone:
+            return Rank.REFRESH
+        if data.find(b"uthorization:", 0, LOOKED_AT) >= 0:
+            return Rank.NEIGHBOUR if known else Rank.RETURNING
+        return Rank.NEW_NEIGHBOUR if known else Rank.STRANGER
 
     def _is_of_dialog(self, head: bytes) -> bool:
         """Our tags cannot be guessed, so a stranger's claim is as good as anybody's: a phone changes its address."""
@@ -153,11 +153,13 @@ class _Lane:
 
 
 class Inbox:
-    """Bounded in packets and bytes; what does not fit is shed from the last rank that has any."""
+    """Bounded in packets and bytes; what does not fit is shed from the last rank that has any. What waits already and
+    comes again is dropped: a phone that hears nothing repeats itself, and would be answered for each time."""
 
     def __init__(self, most: int = MOST_PACKETS, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._lanes = [_Lane() for _ in Rank]
+        self._waiting: set[tuple[tuple[str, int], bytes]] = set()
         self._count = self._bytes = 0
         self._shed = [0] * len(Rank)
 
@@ -165,6 +167,10 @@ class Inbox:
         return self._count
 
     def put(self, data: bytes, flow: Flow, rank: Rank) -> None:
+        key = flow.remote, data
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
         self._lanes[rank].put(data, flow)
         self._count += 1
         self._bytes += len(data) + OVERHEAD
@@ -195,6 +201,8 @@ class Inbox:
         return zip(reversed(Rank), reversed(self._lanes), strict=True)
 
     def _gone(self, packet: tuple[bytes, Flow]) -> tuple[bytes, Flow]:
+        data, flow = packet
+        self._waiting.discard((flow.remote, data))
         self._count -= 1
-        self._bytes -= len(packet[0]) + OVERHEAD
+        self._bytes -= len(data) + OVERHEAD
         return packet

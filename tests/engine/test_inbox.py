@@ -131,6 +131,15 @@ class Order(TestCase):
         self.assertIn("quiet1", taken := self.taken())
         self.assertIn("quiet2", taken)
 
+    def test_what_waits_already_is_not_taken_again(self):
+        for _ in range(3):
+            self.put("same", Rank.STRANGER)
+        self.put("same", Rank.STRANGER, "192.0.2.2")
+        self.assertEqual(self.taken(), "same same")
+        self.assertEqual(self.inbox.take_shed(), {})
+        self.put("same", Rank.STRANGER)
+        self.assertEqual(self.taken(), "same", "it had been served, and comes again")
+
     def test_it_is_bounded_in_bytes_too(self):
         inbox = Inbox()
         tracemalloc.start()
@@ -145,7 +154,7 @@ class Order(TestCase):
         for number in range(50):
             self.put("x", Rank.STRANGER, f"203.0.113.{number}")
         self.taken()
-        self.assertEqual((len(self.inbox), self.inbox._bytes), (0, 0))
+        self.assertEqual((len(self.inbox), self.inbox._bytes, self.inbox._waiting), (0, 0, set()))
 
 
 class OfTheEngine(TestCase):
