@@ -322,9 +322,9 @@ class Flood:
     """
 
     def __init__(self, kind: str, server: Address, domain: str, *, rate: int, seed: int) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._ours, theirs = self._context.Pipe()
-        self._process: BaseProcess = self._context.Process(
+        context = multiprocessing.get_context("fork")  # there is no second thread here, and it begins at once
+        self._ours, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
             target=_send, args=(kind, server, domain, rate, seed, theirs), name="flood", daemon=True
         )
         self._process.start()
