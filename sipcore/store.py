@@ -17,8 +17,9 @@ from sipcore.registrar import Busy, Decision, Registration
 
 T = TypeVar("T")
 
-BATCH_LIMIT = 500
-"""Requests in one transaction: it bounds how long the database's locks are held, not how much is taken on."""
+BATCH_LIMIT, BESIDE = 300, 100
+"""Requests in one transaction, and first registrations in one that phones wait for that refresh: it bounds how long the
+database's locks are held and how long those phones wait, not how much is taken on."""
 
 OF_THE_NEW = 0.75
 """Of the waiting list, what first registrations may fill: the rest is kept for phones that refresh."""
@@ -146,11 +147,8 @@ class Store:
                         return
                     self._wake.wait()
                 batch: list[Job] = []
-                for jobs in (self._refreshing, self._new):
-                    while jobs and len(batch) < BATCH_LIMIT:
-                        job = jobs.popleft()
-                        if not job.abandoned:
-                            batch.append(job)
+                self._take(self._refreshing, batch, BATCH_LIMIT)
+                self._take(self._new, batch, min(BATCH_LIMIT, len(batch) + BESIDE) if batch else BATCH_LIMIT)
                 self._in_hand = len(batch)
                 chores = [self._chores.popleft() for _ in range(min(len(self._chores), CHORES_AT_ONCE))]
             if batch:
@@ -192,6 +190,13 @@ class Store:
             # SQLite has one writer: without a pause, back-to-back batches starve the web's writes.
             with self._wake:
                 self._wake.wait_for(lambda: self._stopping, self._breather)
+
+    @staticmethod
+    def _take(jobs: deque[Job], batch: list[Job], most: int) -> None:
+        while jobs and len(batch) < most:
+            job = jobs.popleft()
+            if not job.abandoned:
+                batch.append(job)
 
     def _put_back(self, jobs: list[Job]) -> None:
         for job in reversed(jobs):
