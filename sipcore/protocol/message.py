@@ -27,6 +27,7 @@ MAX_HEADERS = 128  # header lines
 MAX_LINE = 32_768  # characters of one header line
 MAX_NAME = 256  # characters of one header name
 MAX_METHOD = 64  # characters
+MAX_VALUES = 256  # of one name, over all its lines; commas count. No stranger's packet may cost more than about 1 ms
 
 _COPIED = frozenset(("Via", "From", "To", "Call-ID", "CSeq"))
 _COPIED_RECORD_ROUTE = _COPIED | {"Record-Route"}
@@ -275,12 +276,15 @@ class Message:
             return values
         if len(values) == 1 and "," not in values[0]:
             return values if values[0] else []
+        if len(values) + sum([value.count(",") for value in values]) > MAX_VALUES:
+            raise SipError(400, f"Too Many {name}")  # `name` is one of ours
         return [part for value in values for part in split_list(value)]
 
     def _option_tags(self, name: str) -> frozenset[str]:
         if self.firsts is not None and name not in self.firsts:
             return frozenset()
-        return frozenset(tag.strip(" \t").lower() for value in self.getall(name) for tag in value.split(",")) - {""}
+        tags = [tag for value in self.getall(name) for tag in value.split(",", MAX_VALUES)[:MAX_VALUES]]
+        return frozenset(tag.strip(" \t").lower() for tag in tags[:MAX_VALUES]) - {""}
 
     def _write(self, start: str) -> bytes:
         lines = [start]
