@@ -123,8 +123,12 @@ class ThrottleTests(QuietCase):
         self.assertEqual(response.status_code, 302)
 
     def test_a_stranger_cannot_choose_an_address(self):
+        """Neither by a header of his own, nor by one that he sends through the proxy: the proxy adds the real one."""
         for guess in range(5):
-            response = self.sign_in("wrong", **{"x-forwarded-for": f"198.51.100.{guess}"})
+            self.assertEqual(404, self.sign_in("wrong", **{"x-forwarded-for": f"198.51.100.{guess}"}).status_code)
+        for guess in range(5):
+            forwarded = f"198.51.100.{guess}, 203.0.113.9"
+            response = self.sign_in("wrong", address="127.0.0.1", **{"x-forwarded-for": forwarded})
         self.assertEqual(response.status_code, 429)
 
 
