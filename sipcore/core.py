@@ -278,10 +278,10 @@ class Core:
             self._answer(request, flow, 404)
         elif unsupported := sorted(request.require - frozenset(SUPPORTED)):
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
-        else:
-            self._answer(request, flow, 200, headers=[("Allow", ALLOW), ("Accept", "application/sdp")])
         elif self.draining:  # as an INVITE would be answered (section 11.2): a proxy in front asks elsewhere
             self._unavailable(request, flow)
+        else:
+            self._answer(request, flow, 200, headers=[("Allow", ALLOW), ("Accept", "application/sdp")])
 
     def _on_call_method(self, request: Request, flow: Flow, now: float) -> None:
         """Everything that belongs to calls, texts and lamps."""
