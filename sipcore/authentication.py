@@ -72,6 +72,10 @@ class Authenticator:
             return Challenge(stale=True)
         return self._form(request, credentials) or credentials
 
+    def gave(self, nonce: str, host: str) -> bool:
+        """Whether this nonce is one that ``host`` was given, or could be; a proxy of ours speaks for others."""
+        return self._trusted_proxy(host) or self._nonces.state(nonce, self._clock.wall(), host) is NonceState.VALID
+
     def count_is_new(self, credentials: Credentials) -> bool:
         """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a
         restart are not known any more, so nonces from before it are not good either."""

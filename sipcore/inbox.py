@@ -45,7 +45,7 @@ class Rank(IntEnum):
     URGENT = 6
     """A stranger calls an emergency number."""
     RETURNING = 7
-    """A stranger with credentials."""
+    """A stranger with credentials made for a nonce that his address was given: what looks like them costs nothing."""
     STRANGER = 8
     NOISE = 9
     """No message of SIP."""
@@ -54,7 +54,7 @@ class Rank(IntEnum):
 class Classifier:
     """Ranks raw bytes without parsing them, in linear time. ``is_phone``: whether a phone is registered at this very
     address and port; ``is_known``: whether one has ever been at this address; ``in_dialog``: whether there is a dialog
-    of this Call-ID and this tag of ours."""
+    of this Call-ID and this tag of ours; ``gave_nonce``: whether this nonce was given to this address."""
 
     def __init__(
         self,
@@ -62,9 +62,10 @@ class Classifier:
         is_known: Callable[[str], bool],
         in_dialog: Callable[[str, str], bool],
         emergency: frozenset[str] = frozenset(),
+        gave_nonce: Callable[[str, str], bool] = lambda nonce, host: True,
     ) -> None:
         self._is_phone, self._is_known, self._in_dialog = is_phone, is_known, in_dialog
-        self._emergency = emergency
+        self._emergency, self._gave_nonce = emergency, gave_nonce
 
     def __call__(self, data: bytes, flow: Flow) -> Rank:
         phone = self._is_phone(flow.remote)
@@ -85,8 +86,12 @@ class Classifier:
                 return Rank.CALL
         if phone:
             return Rank.REFRESH
-        if data.find(b"uthorization:", 0, LOOKED_AT) >= 0:
-            return Rank.NEIGHBOUR if known else Rank.RETURNING
+        credentials = data.find(b"uthorization:", 0, LOOKED_AT)
+        if credentials >= 0:
+            if known:
+                return Rank.NEIGHBOUR
+            if self._gave_nonce(_nonce(data[credentials:LOOKED_AT]), flow.remote[0]):
+                return Rank.RETURNING
         return Rank.NEW_NEIGHBOUR if known else Rank.STRANGER
 
     def _is_of_dialog(self, head: bytes) -> bool:
@@ -106,6 +111,17 @@ def _value(head: bytes, name: bytes) -> bytes:
     start += len(name)
     end = head.find(b"\n", start)
     return head[start : end if end >= 0 else None]
+
+
+def _nonce(credentials: bytes) -> str:
+    """"" when there is none; the value of ``cnonce`` is none."""
+    start = credentials.find(b'nonce="')
+    if credentials[start - 1 : start] == b"c":
+        start = credentials.find(b'nonce="', start + 7)
+    if start < 0:
+        return ""
+    end = credentials.find(b'"', start + 7)
+    return credentials[start + 7 : end].decode("ascii", "replace") if end >= 0 else ""
 
 
 def _user(rest: bytes) -> str:

@@ -27,7 +27,7 @@ def request(method: str, user: str = "1002", **how) -> bytes:
     return message(f"{method} sip:{user}@pbx.test SIP/2.0", **how)
 
 
-CREDENTIALS = 'Authorization: Digest username="1001"'
+CREDENTIALS = 'Authorization: Digest username="1001", cnonce="made up", nonce="given"'
 
 
 class Ranks(TestCase):
@@ -37,6 +37,7 @@ class Ranks(TestCase):
             {PHONE.remote[0]}.__contains__,
             lambda call_id, tag: (call_id, tag) == ("call-7", TAG),
             frozenset({"112"}),
+            lambda nonce, host: (nonce, host) == ("given", STRANGER.remote[0]),
         )
 
     def test_known_phones_go_before_strangers_and_calls_before_registrations(self):
@@ -64,6 +65,12 @@ class Ranks(TestCase):
         self.assertEqual(self.classify(request("BYE", to="<sip:1@pbx.test>;tag=guess"), STRANGER), Rank.STRANGER)
         other = request("BYE", to=f"<sip:1@pbx.test>;tag={TAG}").replace(b"call-7", b"call-8")
         self.assertEqual(self.classify(other, STRANGER), Rank.STRANGER)
+
+    def test_credentials_that_are_made_up_are_no_pass(self):
+        for made_up in ('nonce="guess"', 'cnonce="given"', 'nonce="given', 'opaque="given"', "nonce=given", ""):
+            more = f'Authorization: Digest username="1001", {made_up}'
+            ranked = self.classify(message("REGISTER sip:pbx.test SIP/2.0", "<sip:1@pbx.test>", more), STRANGER)
+            self.assertEqual(ranked, Rank.STRANGER, made_up)
 
     def test_answers_of_known_phones_are_of_the_first(self):
         answer = message("SIP/2.0 200 OK")
