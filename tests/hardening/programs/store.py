@@ -157,7 +157,9 @@ def _one(
         time.sleep(0.5)
         begin = time.monotonic()
         with fault():
-            time.sleep(_seconds(scale))
+            time.sleep(_seconds(scale) * 2 / 3)
+            phones.fall_silent()
+            time.sleep(_seconds(scale) / 3)
         end = time.monotonic()
         time.sleep(BACK + 0.5)
         meanwhile = phones.between(begin)
@@ -170,7 +172,7 @@ def _one(
         bool(meanwhile) and not bad,
     )  # fmt: skip
     yield Figure(
-        f"{trial.name} {what}, all {len(numbers)} phones served", f"{back:.2f} s after it" if back else "not any more",
+        f"{trial.name} {what}, all phones served", f"{back:.2f} s after it" if back else "not any more",
         f"within {BACK:.0f} s", back is not None and back <= BACK, timed=back is not None,
     )
     trial.said += talk.said
