@@ -20,6 +20,15 @@ def client_address(request: HttpRequest) -> str:
     return address
 
 
+def throttled_address(request: HttpRequest) -> str:
+    """What the tries of one stranger are counted by: of an IPv6 address the first of its /64, which is all his."""
+    try:
+        address = ip_address(client_address(request))
+    except ValueError:
+        return "0.0.0.0"
+    return str(ip_network((address, 64), strict=False)[0] if address.version == 6 else address)
+
+
 def peer_address(request: HttpRequest) -> str:
     """Of whoever is at the other end of the connection: the proxy, where there is one."""
     return request.META.get("REMOTE_ADDR") or "127.0.0.1"  # empty on a unix socket, which only a proxy uses

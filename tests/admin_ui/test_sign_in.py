@@ -122,6 +122,12 @@ class ThrottleTests(QuietCase):
         response = self.sign_in(PASSWORD, address="127.0.0.1", **{"x-forwarded-for": "198.51.100.7"})
         self.assertEqual(response.status_code, 302)
 
+    def test_an_ipv6_network_is_one_stranger(self):
+        for guess in range(5):
+            response = self.sign_in("wrong", address=f"fd00::{guess}")
+        self.assertEqual(response.status_code, 429)
+        self.assertEqual(self.sign_in(PASSWORD, address="fd00:0:0:1::1").status_code, 302)
+
     def test_a_stranger_cannot_choose_an_address(self):
         """Neither by a header of his own, nor by one that he sends through the proxy: the proxy adds the real one."""
         for guess in range(5):
