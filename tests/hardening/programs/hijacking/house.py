@@ -84,11 +84,13 @@ class Listener:
 
 
 class House:
-    def __init__(self, pbx: RunningPbx, scale: Scale, tap: Wiretap | None, at_end: contextlib.ExitStack) -> None:
+    def __init__(
+        self, pbx: RunningPbx, scale: Scale, tap: Wiretap | None, present: set[str], at_end: contextlib.ExitStack
+    ) -> None:
         self.pbx, self.scale, self.tap, self._at_end = pbx, scale, tap, at_end
         self.random = random.Random(scale.seed)
-        self.present: set[str] = set()
-        """The addresses from which packets really come."""
+        self.present = present
+        """The addresses from which packets really come, or came in a house before this one."""
         self.reached: set[tuple[str, int]] = set()
         """Whom the PBX has sent to at an address that is not among those."""
         self.listener = Listener()
@@ -103,6 +105,7 @@ class House:
         self._at_end.callback(phone.close)
         self.present.add(host)
         if register:
+            phone.register(contact="*", expires=0)  # what an attack before this one has left
             phone.register()
         return phone
 
