@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from tests.support.loop_thread import LoopThread
 
 Address = tuple[str, int]
+COPY = 0.1
+"""Seconds after which a damaged copy follows. An answer to it that came before the answer to the whole one would be
+taken for that: same branch, same method."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Weather:
     reordered: float = 0.15
     """Held back until others have overtaken them."""
     damaged_up: float = 0.0
-    """Towards the server: a copy with one to eight bits changed follows (UDP's checksum would catch it, but not all
-    that phones and routers do comes after that)."""
+    """Towards the server: a copy with one to eight bits changed follows, once what needs no thought has been answered
+    (UDP's checksum would catch it, but not what a router has rewritten wrongly)."""
     delay: tuple[float, float] = (0.002, 0.03)
     held: tuple[float, float] = (0.1, 0.6)
 
@@ -101,7 +104,7 @@ class BadNetwork:
         self.fates["reordered"] += held
         self.fates["damaged"] += damaged
         if damaged:
-            self._loop.loop.call_later(sum(delays), self._send, _damage(data, bits), path, to)
+            self._loop.loop.call_later(sum(delays) + COPY, self._send, _damage(data, bits), path, to)
         for number, delay in enumerate(delays[: 1 + doubled]):
             late = holding if held and not number else 0.0
             self._loop.loop.call_later(delay + late, self._send, data, path, to)

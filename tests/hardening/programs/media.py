@@ -20,7 +20,7 @@ from tests.support.media_engines import rtp_ports
 from tests.support.pbx import RunningPbx, SqliteStore
 from tests.support.processes import scratch_directory
 
-NUMBERS = [str(number) for number in range(1001, 1021)]
+NUMBERS = [str(number) for number in range(1001, 1011)]
 ANYWHERE = "1099"
 ROUTER = "192.168.77.50"
 """What a phone behind a router says that its address is."""
@@ -62,9 +62,9 @@ def _crowd(stack: ExitStack, scale: Scale, engine: str, count: int) -> Crowd:
         stack.callback(running.stop)
         settings = {"RTPENGINE_URLS": running.url}
     pbx = stack.enter_context(RunningPbx(SqliteStore(), settings=settings))
-    pbx.create_extensions(dict.fromkeys(NUMBERS, PASSWORD))
-    path = pbx.directory / "anywhere.csv"
-    path.write_text(f"number,name,password,media_from_anywhere\n{ANYWHERE},Gateway,{PASSWORD},yes\n")
+    path = pbx.directory / "extensions.csv"
+    lines = [f"{number},{PASSWORD},{'yes' if number == ANYWHERE else 'no'}" for number in (*NUMBERS, ANYWHERE)]
+    path.write_text("\n".join(["number,password,media_from_anywhere", *lines, ""]))
     pbx.manage("importextensions", str(path))
     crowd = Crowd(pbx, engine, ports, scale.seed)
     stack.callback(crowd.close)
@@ -98,7 +98,7 @@ def _sprayed(scale: Scale, crowd: Crowd) -> list[Part]:
 def _later(scale: Scale, crowd: Crowd) -> Part:
     def play() -> list[Figure]:
         naming = crowd.talker("1007", "127.0.0.8", 0x7777), crowd.talker("1008", "127.0.0.10", 0x8888)
-        figures = named_victims(crowd, *naming)
+        figures = named_victims(crowd, scale, *naming)
         if crowd.engine != "rtpengine":
             gateway = crowd.talker(ANYWHERE, "127.0.0.11", 0x9999), crowd.talker("1009", "127.0.0.12", 0xAAAA)
             figures += from_anywhere(crowd, *gateway, _strangers(scale, crowd, 3))

@@ -20,6 +20,9 @@ MARK = b"\xee\x5a" * 16
 """In each packet of an attacker, and in no other."""
 
 RELAY = "127.0.0.1"
+BREATH = 0.003
+"""Seconds after a spray. rtpengine in user space gives a port up for good after five bursts of more than 50 packets:
+that would be a flood, and no more a question of who is heard."""
 
 
 class Ears:
@@ -125,6 +128,7 @@ class Attacker:
         for port in ports:
             for packet in packets:
                 self._send(packet, (RELAY, port))
+        time.sleep(BREATH)
 
     def talk(self, ports: list[int], ssrc: int, sequence: int) -> None:
         """The next packets of a known voice, at its own ports."""
