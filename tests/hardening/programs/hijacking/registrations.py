@@ -42,8 +42,8 @@ def attack(house: House) -> Iterator[Tally]:
     if not house.scale.quick:
         with contextlib.closing(_over_tcp(house)) as attacker:
             _run(house, others, attacker, list(_names(house)), " over TCP")
-    _run(house, touching, house.mallory, list(_bindings(house)))
     yield others
+    _run(house, touching, house.mallory, list(_bindings(house)))
     yield touching
     strangers = Tally("a stranger's REGISTER, with nothing or with what he overheard")
     _run(house, strangers, house.stranger, house.some(_names(house), 10), " by a stranger")
@@ -101,7 +101,7 @@ def _names(house: House) -> Iterator[Try]:
 def _bindings(house: House) -> Iterator[Try]:
     """The victim's own registration, spoken of in a REGISTER of the attacker's number."""
     victim = f"<{house.uri(VICTIM)}>"
-    (row,) = house.pbx.bindings(VICTIM)
+    row = house.pbx.bindings(VICTIM)[0]
     contact, call_id = row["contact"], row["call_id"]
     yield Try("the victim's Contact, to its end", contact=f"<{contact}>", expires=0)
     yield Try("the victim's Contact", contact=f"<{contact}>")
