@@ -16,6 +16,10 @@ MOST_BYTES = 16 * 1024 * 1024
 OVERHEAD = 600
 """Bytes that a packet takes beside its own."""
 
+OUT_OF_TURN = 16
+"""Each packet of so many is taken from another rank in its turn: addresses can be forged, and whoever floods the first
+rank must not silence all others."""
+
 LOOKED_AT = 4_096
 """Bytes of a message in which its To and Authorization are looked for."""
 
@@ -178,6 +182,7 @@ class Inbox:
         self._waiting: set[tuple[tuple[str, int], bytes]] = set()
         self._count = self._bytes = 0
         self._shed = [0] * len(Rank)
+        self._taken = 0
 
     def __len__(self) -> int:
         return self._count
@@ -195,7 +200,12 @@ class Inbox:
 
     def take(self) -> tuple[bytes, Flow] | None:
         """The next packet to serve, or None."""
-        for lane in self._lanes:
+        if not self._count:
+            return None
+        self._taken += 1
+        turn, rest = divmod(self._taken, OUT_OF_TURN)
+        first = turn % len(self._lanes) if not rest else 0
+        for lane in (*self._lanes[first:], *self._lanes[:first]) if first else self._lanes:
             if lane.by_host:
                 return self._gone(lane.take())
         return None

@@ -138,6 +138,19 @@ class Order(TestCase):
         self.assertIn("quiet1", taken := self.taken())
         self.assertIn("quiet2", taken)
 
+    def test_a_flood_of_the_first_rank_does_not_silence_the_others(self):
+        """Its source may be forged: the address of a known phone."""
+        inbox = Inbox()
+        for number in range(1000):
+            inbox.put(b"help%d" % number, flow("192.0.2.1"), Rank.EMERGENCY)
+        for number in range(5):
+            inbox.put(b"refresh%d" % number, flow("192.0.2.2"), Rank.REFRESH)
+            inbox.put(b"new%d" % number, flow("192.0.2.3"), Rank.STRANGER)
+        first = [inbox.take()[0] for _ in range(500)]
+        self.assertEqual(sum(name.startswith(b"refresh") for name in first), 5)
+        self.assertEqual(sum(name.startswith(b"new") for name in first), 5)
+        self.assertEqual(sum(name.startswith(b"help") for name in first[:100]), 94)
+
     def test_what_waits_already_is_not_taken_again(self):
         for _ in range(3):
             self.put("same", Rank.STRANGER)
