@@ -67,7 +67,7 @@ class Insider:
             ).encode() + body
             for method, more, body in REQUESTS
         ]  # fmt: skip
-        self._mutate = Mutator(chance, self.seeds)
+        self._mutate = Mutator(chance, self.seeds, (1, 1, 1, 2))
         self._challenge: Challenge | None = None
         self._uses = 0
         self._count = chance.randrange(1, 1000) * 1000

@@ -24,10 +24,12 @@ METHODS = [
 
 
 class Mutator:
-    """``others``: what a message may be joined with."""
+    """``others``: what a message may be joined with; ``times``: how often one is spoiled. Less reaches deeper."""
 
-    def __init__(self, chance: random.Random, others: Sequence[bytes]) -> None:
-        self._chance, self._others = chance, others
+    def __init__(
+        self, chance: random.Random, others: Sequence[bytes], times: Sequence[int] = (1, 1, 1, 2, 2, 3, 5)
+    ) -> None:
+        self._chance, self._others, self._times = chance, others, times
         self._ways: list[Callable[[bytes], bytes]] = [
             self._touch, self._touch, self._touch, self._touch, self._insert, self._insert, self._insert, self._flip,
             self._cut, self._double, self._number, self._number, self._header, self._header, self._header, self._method,
@@ -35,7 +37,7 @@ class Mutator:
         ]  # fmt: skip
 
     def __call__(self, data: bytes) -> bytes:
-        for _ in range(self._chance.choice((1, 1, 1, 2, 2, 3, 5))):
+        for _ in range(self._chance.choice(self._times)):
             data = self._chance.choice(self._ways)(data)
         return data[:LARGEST]
 

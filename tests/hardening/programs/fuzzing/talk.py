@@ -17,7 +17,7 @@ class Talk:
     def __init__(self, pbx: RunningPbx, numbers: tuple[str, str], password: str, host: str, chance: random.Random):
         self._pbx, self._chance = pbx, chance
         self._numbers, self._password, self._host = numbers, password, host
-        self._mutate = Mutator(chance, IN_A_CALL)
+        self._mutate = Mutator(chance, IN_A_CALL, (1, 1, 1, 2))
         self._phones: list[Caller] = []
         self._dialogs: list[Dialog] = []
         self._cseq = 500
