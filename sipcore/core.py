@@ -121,7 +121,15 @@ class Core:
         }
         self.calls: Switchboard | None = None
         self.door: Door | None = None
-        self.rank = Classifier(self.keepalive.lives_at, self._known.__contains__, self._in_dialog, settings.emergency)
+        self.rank = Classifier(
+            self.keepalive.lives_at,
+            self._known.__contains__,
+            self._in_dialog,
+            settings.emergency,
+            self.authenticator.gave,
+            self.endpoint.made,
+            clock.now,
+        )
         """In which order raw packets are served under overload."""
 
     # From the network

@@ -1,12 +1,16 @@
 """Packets that wait when more come than can be served: who is served first, and who is shed.
 
 Pure, and looked at only under overload. What is shed is shed in silence: a 503 to a stranger would cost as much as the
-answer he asked for, one to an answer or an ACK is forbidden, and a phone sends again by itself (RFC 3261 17.1.2)."""
+answer he asked for, one to an answer or an ACK is forbidden, and a phone sends again by itself (RFC 3261 17.1.2).
+
+A source can be forged, and most ranks can be claimed without a password. So no rank starves another: each has turns and
+places of its own, and what is claimed without proof is believed only so often a second."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from enum import IntEnum
 
 from sipcore.protocol.flow import Flow
@@ -16,12 +20,17 @@ MOST_BYTES = 16 * 1024 * 1024
 OVERHEAD = 600
 """Bytes that a packet takes beside its own."""
 
-OUT_OF_TURN = 16
-"""Each packet of so many is taken from another rank in its turn: addresses can be forged, and whoever floods the first
-rank must not silence all others."""
-
 LOOKED_AT = 4_096
 """Bytes of a message in which its To and Authorization are looked for."""
+
+LARGE = 4_096
+"""Bytes above which a message takes several turns; of who has proved nothing it goes last."""
+
+CALLS_FOR_HELP, CALLS_FOR_HELP_IN_ALL = 5, 50
+"""A second, of one phone or address and of all: more would have the rank that they have otherwise."""
+
+ENDINGS, ENDINGS_IN_ALL = 20, 400
+"""A second: ACK, CANCEL and the like that are believed without a dialog of ours."""
 
 _METHODS = frozenset((
     b"REGISTER", b"INVITE", b"ACK", b"CANCEL", b"BYE", b"OPTIONS", b"PRACK", b"UPDATE", b"INFO", b"REFER", b"MESSAGE",
@@ -31,12 +40,13 @@ _ENDING = frozenset((b"ACK", b"CANCEL", b"BYE", b"PRACK"))
 
 
 class Rank(IntEnum):
-    """The order of admission. The first is served first and the last is shed first."""
+    """The order of admission: the first has the most turns, and those that others do not need; the last is shed
+    first."""
 
     EMERGENCY = 0
     """A call of a known phone to an emergency number."""
     DIALOG = 1
-    """Of a call that is, from wherever; answers, ACK, CANCEL and BYE of known phones."""
+    """Of a call that is, from wherever; answers to requests of ours; a few ACK, CANCEL and BYE of known phones."""
     CALL = 2
     """Calls, texts and lamps of known phones."""
     REFRESH = 3
@@ -52,13 +62,44 @@ class Rank(IntEnum):
     """A stranger with credentials made for a nonce that his address was given: what looks like them costs nothing."""
     STRANGER = 8
     NOISE = 9
-    """No message of SIP."""
+    """No message of SIP, an answer to nothing that we asked, or a large one of who has proved nothing."""
+
+
+TURNS = {
+    Rank.EMERGENCY: 16, Rank.DIALOG: 20, Rank.CALL: 14, Rank.REFRESH: 14, Rank.NEIGHBOUR: 6, Rank.NEW_NEIGHBOUR: 4,
+    Rank.URGENT: 2, Rank.RETURNING: 2, Rank.STRANGER: 1, Rank.NOISE: 1,
+}  # fmt: skip
+"""Of a round; those that a rank does not need are the first one's that has anything."""
+
+PLACES = {rank: 8 if rank in (Rank.DIALOG, Rank.CALL, Rank.REFRESH, Rank.NEIGHBOUR) else 32 for rank in Rank}
+"""One place of so many, and so much of the bytes, is nobody's to take from this rank."""
+
+
+class _Believed:
+    """How often a second something is believed that nothing proves: of each who claims it, and of all."""
+
+    def __init__(self, of_one: int, in_all: int) -> None:
+        self._of_one, self._in_all = of_one, in_all
+        self._second = 0
+        self._left = in_all
+        self._of: Counter[str | tuple[str, int]] = Counter()
+
+    def __call__(self, who: str | tuple[str, int], now: float) -> bool:
+        if int(now) != self._second:
+            self._second, self._left = int(now), self._in_all
+            self._of.clear()
+        if self._left <= 0 or self._of[who] >= self._of_one:
+            return False
+        self._left -= 1
+        self._of[who] += 1
+        return True
 
 
 class Classifier:
     """Ranks raw bytes without parsing them, in linear time. ``is_phone``: whether a phone is registered at this very
     address and port; ``is_known``: whether one has ever been at this address; ``in_dialog``: whether there is a dialog
-    of this Call-ID and this tag of ours; ``gave_nonce``: whether this nonce was given to this address."""
+    of this Call-ID and this tag of ours; ``gave_nonce``: whether this nonce was given to this address;
+    ``is_ours``: whether we made this branch. ``now``: any clock in seconds."""
 
     def __init__(
         self,
@@ -67,27 +108,38 @@ class Classifier:
         in_dialog: Callable[[str, str], bool],
         emergency: frozenset[str] = frozenset(),
         gave_nonce: Callable[[str, str], bool] = lambda nonce, host: True,
+        is_ours: Callable[[str], bool] = lambda branch: False,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._is_phone, self._is_known, self._in_dialog = is_phone, is_known, in_dialog
-        self._emergency, self._gave_nonce = emergency, gave_nonce
+        self._emergency, self._gave_nonce, self._is_ours, self._now = emergency, gave_nonce, is_ours, now
+        self._helps = _Believed(CALLS_FOR_HELP, CALLS_FOR_HELP_IN_ALL)
+        self._ends = _Believed(ENDINGS, ENDINGS_IN_ALL)
 
     def __call__(self, data: bytes, flow: Flow) -> Rank:
+        host = flow.remote[0]
         phone = self._is_phone(flow.remote)
-        known = phone or self._is_known(flow.remote[0])
+        known = phone or self._is_known(host)
+        who = flow.remote if phone else host  # what somebody else at its address claims costs the phone nothing
         method = data[: data.find(b" ", 0, 12)]
+        if method not in _METHODS:
+            if method == b"SIP/2.0":
+                return Rank.DIALOG if known and self._is_ours(_branch(data[:LOOKED_AT])) else Rank.NOISE
+            return Rank.REFRESH if phone and len(data) < 8 else Rank.NOISE  # its keep-alive
         if method != b"REGISTER":
-            if method not in _METHODS:
-                if method == b"SIP/2.0":
-                    return Rank.DIALOG if known else Rank.STRANGER
-                return Rank.REFRESH if phone and len(data) < 8 else Rank.NOISE  # its keep-alive
-            if known and method in _ENDING:
-                return Rank.DIALOG
             if self._is_of_dialog(data[:LOOKED_AT]):
                 return Rank.DIALOG
-            if method == b"INVITE" and _user(data[7:600]) in self._emergency:
-                return Rank.EMERGENCY if known else Rank.URGENT
-            if phone and method != b"OPTIONS":
-                return Rank.CALL
+            if known and method in _ENDING and len(data) <= LARGE and self._ends(who, self._now()):
+                return Rank.DIALOG
+        if not phone and len(data) > LARGE:
+            return Rank.NOISE
+        if method == b"INVITE" and _user(data[7:600]) in self._emergency:
+            if not known:
+                return Rank.URGENT
+            if self._helps(who, self._now()):
+                return Rank.EMERGENCY
+        if phone and method not in (b"REGISTER", b"OPTIONS"):
+            return Rank.CALL
         if phone:
             return Rank.REFRESH
         credentials = data.find(b"uthorization:", 0, LOOKED_AT)
@@ -117,8 +169,14 @@ def _value(head: bytes, name: bytes) -> bytes:
     return head[start : end if end >= 0 else None]
 
 
+def _branch(head: bytes) -> str:
+    """Of the top Via."""
+    via = (_value(head, b"\nVia:") or _value(head, b"\nv:")).partition(b",")[0]
+    return via.partition(b";branch=")[2].partition(b";")[0].strip().decode("ascii", "replace")
+
+
 def _nonce(credentials: bytes) -> str:
-    """"" when there is none; the value of ``cnonce`` is none."""
+    """ "" when there is none; the value of ``cnonce`` is none."""
     start = credentials.find(b'nonce="')
     if credentials[start - 1 : start] == b"c":
         start = credentials.find(b'nonce="', start + 7)
@@ -135,11 +193,13 @@ def _user(rest: bytes) -> str:
 
 
 class _Lane:
-    """Packets of one rank. Each address has its turn, so that one that sends much waits behind itself alone."""
+    """Packets of one rank. Each address has its turn, so that one that sends much waits behind itself alone.
+    ``owes``: turns that large messages have taken beforehand."""
 
-    __slots__ = ("by_host", "fattest")
+    __slots__ = ("by_host", "bytes", "count", "fattest", "owes")
 
     def __init__(self) -> None:
+        self.count = self.bytes = self.owes = 0
         self.by_host: OrderedDict[str, deque[tuple[bytes, Flow]]] = OrderedDict()
         self.fattest = ""
 
@@ -149,6 +209,8 @@ class _Lane:
         if waiting is None:
             waiting = self.by_host[host] = deque()
         waiting.append((data, flow))
+        self.count += 1
+        self.bytes += len(data) + OVERHEAD
         fattest = self.by_host.get(self.fattest)
         if fattest is None or len(waiting) > len(fattest):
             self.fattest = host
@@ -160,7 +222,8 @@ class _Lane:
             self.by_host.move_to_end(host)
         else:
             del self.by_host[host]
-        return packet
+        self.owes = len(packet[0]) // LARGE
+        return self._gone(packet)
 
     def shed(self) -> tuple[bytes, Flow]:
         """The newest of the address that has most, as far as is known: the older ones are nearer to their turn."""
@@ -169,12 +232,30 @@ class _Lane:
         packet = waiting.pop()
         if not waiting:
             del self.by_host[host]
+        return self._gone(packet)
+
+    def _gone(self, packet: tuple[bytes, Flow]) -> tuple[bytes, Flow]:
+        self.count -= 1
+        self.bytes -= len(packet[0]) + OVERHEAD
         return packet
 
 
+def _round() -> tuple[Rank, ...]:
+    """One round of turns, those of each rank spread over it evenly."""
+    half = {Rank.EMERGENCY: 0.0}  # which begins
+    spread = [
+        ((number + half.get(rank, 0.5)) / turns, rank) for rank, turns in TURNS.items() for number in range(turns)
+    ]
+    return tuple(rank for _, rank in sorted(spread))
+
+
+_ROUND = _round()
+
+
 class Inbox:
-    """Bounded in packets and bytes; what does not fit is shed from the last rank that has any. What waits already and
-    comes again is dropped: a phone that hears nothing repeats itself, and would be answered for each time."""
+    """Bounded in packets and bytes; what does not fit is shed from the last rank that has more than its own places.
+    What waits already and comes again is dropped: a phone that hears nothing repeats itself, and would be answered for
+    each time."""
 
     def __init__(self, most: int = MOST_PACKETS, most_bytes: int = MOST_BYTES) -> None:
         self._most, self._most_bytes = most, most_bytes
@@ -182,7 +263,7 @@ class Inbox:
         self._waiting: set[tuple[tuple[str, int], bytes]] = set()
         self._count = self._bytes = 0
         self._shed = [0] * len(Rank)
-        self._taken = 0
+        self._turn = 0
 
     def __len__(self) -> int:
         return self._count
@@ -201,14 +282,18 @@ class Inbox:
     def take(self) -> tuple[bytes, Flow] | None:
         """The next packet to serve, or None."""
         if not self._count:
+            self._turn = 0
             return None
-        self._taken += 1
-        turn, rest = divmod(self._taken, OUT_OF_TURN)
-        first = turn % len(self._lanes) if not rest else 0
-        for lane in (*self._lanes[first:], *self._lanes[:first]) if first else self._lanes:
-            if lane.by_host:
-                return self._gone(lane.take())
-        return None
+        lanes = self._lanes
+        lane = lanes[_ROUND[self._turn]]
+        self._turn = (self._turn + 1) % len(_ROUND)
+        owed = lane.owes
+        if owed:
+            lane.owes -= 1
+        if owed or not lane.by_host:
+            waiting = [one for one in lanes if one.by_host]
+            lane = next((one for one in waiting if not one.owes), waiting[0])
+        return self._gone(lane.take())
 
     def take_shed(self) -> dict[Rank, int]:
         """How many of each rank were shed since the last time."""
@@ -217,14 +302,15 @@ class Inbox:
         return shed
 
     def _shed_one(self) -> None:
-        for rank, lane in self._from_last():
-            if lane.by_host:
+        too_many, too_large = self._count > self._most, self._bytes > self._most_bytes
+        for rank in reversed(Rank):
+            lane, share = self._lanes[rank], PLACES[rank]
+            if lane.by_host and (
+                (too_many and lane.count * share > self._most) or (too_large and lane.bytes * share > self._most_bytes)
+            ):
                 self._gone(lane.shed())
                 self._shed[rank] += 1
                 return
-
-    def _from_last(self) -> Iterator[tuple[Rank, _Lane]]:
-        return zip(reversed(Rank), reversed(self._lanes), strict=True)
 
     def _gone(self, packet: tuple[bytes, Flow]) -> tuple[bytes, Flow]:
         data, flow = packet

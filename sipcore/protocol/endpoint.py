@@ -255,6 +255,10 @@ class Endpoint:
         """The INVITE that a CANCEL means (RFC 3261 9.2), None for a 481. Same branch, same sent-by, same source."""
         return self._servers.get(self._server_key(cancel, "INVITE", flow))
 
+    def made(self, branch: str) -> bool:
+        """Whether it begins as the branches of this endpoint's life do."""
+        return branch.startswith(self._branch_prefix)
+
     def went_in_a_circle(self, request: Request) -> bool:
         """Whether a request of ours has come back (RFC 3261 16.3 step 4): one of its Via bears a branch we made."""
         return any(self._branch_prefix in value for value in request.getall("Via"))

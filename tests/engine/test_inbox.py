@@ -6,6 +6,7 @@ import tracemalloc
 from unittest import TestCase
 
 from sipcore.inbox import Classifier, Inbox, Rank
+from sipcore.protocol.message import Request, make_response
 from tests.engine.asking import flow
 from tests.engine.core_under_test import Engine, Phone
 
@@ -32,12 +33,15 @@ CREDENTIALS = 'Authorization: Digest username="1001", cnonce="made up", nonce="g
 
 class Ranks(TestCase):
     def setUp(self):
+        self.now = 1000.0
         self.classify = Classifier(
             {PHONE.remote}.__contains__,
             {PHONE.remote[0]}.__contains__,
             lambda call_id, tag: (call_id, tag) == ("call-7", TAG),
             frozenset({"112"}),
             lambda nonce, host: (nonce, host) == ("given", STRANGER.remote[0]),
+            lambda branch: branch.startswith("z9hG4bKours."),
+            lambda: self.now,
         )
 
     def test_known_phones_go_before_strangers_and_calls_before_registrations(self):
@@ -72,10 +76,48 @@ class Ranks(TestCase):
             ranked = self.classify(message("REGISTER sip:pbx.test SIP/2.0", "<sip:1@pbx.test>", more), STRANGER)
             self.assertEqual(ranked, Rank.STRANGER, made_up)
 
-    def test_answers_of_known_phones_are_of_the_first(self):
-        answer = message("SIP/2.0 200 OK")
+    def test_answers_to_what_we_asked_known_phones_are_of_the_first(self):
+        answer = message("SIP/2.0 200 OK").replace(b"branch=z9hG4bK1", b"branch=z9hG4bKours.7")
         self.assertEqual(self.classify(answer, PHONE), Rank.DIALOG)
-        self.assertEqual(self.classify(answer, STRANGER), Rank.STRANGER)
+        self.assertEqual(self.classify(answer.replace(b"Via:", b"v:"), BESIDE), Rank.DIALOG)
+        self.assertEqual(self.classify(answer, STRANGER), Rank.NOISE)
+
+    def test_answers_to_nothing_are_noise_whoever_sends_them(self):
+        ours = b", SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKours.7\r\nMax"
+        for answer in (
+            message("SIP/2.0 200 OK"),
+            message("SIP/2.0 200 OK").replace(b"\r\nMax", ours),
+            b"SIP/2.0 200 OK",
+        ):
+            self.assertEqual(self.classify(answer, PHONE), Rank.NOISE)
+
+    def test_calls_for_help_are_believed_a_few_times_a_second_and_not_at_the_phones_expense(self):
+        flood = [self.classify(request("INVITE", "112"), BESIDE) for _ in range(20)]
+        self.assertEqual(flood, [Rank.EMERGENCY] * 5 + [Rank.NEW_NEIGHBOUR] * 15)
+        of_the_phone = [self.classify(request("INVITE", "112"), PHONE) for _ in range(6)]
+        self.assertEqual(of_the_phone, [Rank.EMERGENCY] * 5 + [Rank.CALL])
+        self.now += 1
+        self.assertEqual(self.classify(request("INVITE", "112"), BESIDE), Rank.EMERGENCY)
+
+    def test_calls_for_help_from_everywhere_are_bounded_in_all(self):
+        everywhere = Classifier(lambda remote: False, lambda host: True, lambda call_id, tag: False, frozenset({"112"}))
+        ranks = [everywhere(request("INVITE", "112"), flow(f"203.0.113.{host}")) for host in range(200)]
+        self.assertLessEqual(ranks.count(Rank.EMERGENCY), 100, "50, or twice that when a second ends meanwhile")
+
+    def test_the_end_of_a_call_that_is_not_known_is_believed_a_few_times_a_second(self):
+        flood = [self.classify(request("CANCEL"), BESIDE) for _ in range(100)]
+        self.assertEqual(flood, [Rank.DIALOG] * 20 + [Rank.NEW_NEIGHBOUR] * 80)
+        self.assertEqual(self.classify(request("CANCEL"), PHONE), Rank.DIALOG)
+        self.assertEqual(self.classify(request("BYE", to=f"<sip:1002@pbx.test>;tag={TAG}"), BESIDE), Rank.DIALOG)
+
+    def test_a_large_message_of_who_has_proved_nothing_goes_last(self):
+        for method, user in (("REGISTER", "1"), ("INVITE", "112"), ("CANCEL", "1")):
+            large = request(method, user) + bytes(5000)
+            self.assertEqual(self.classify(large, BESIDE), Rank.NOISE, method)
+            self.assertEqual(self.classify(large, STRANGER), Rank.NOISE, method)
+        self.assertEqual(self.classify(request("INVITE") + bytes(5000), PHONE), Rank.CALL)
+        within = request("INVITE", to=f"<sip:1002@pbx.test>;tag={TAG}") + bytes(5000)
+        self.assertEqual(self.classify(within, BESIDE), Rank.DIALOG)
 
     def test_keep_alives(self):
         self.assertEqual(self.classify(b"\r\n\r\n", PHONE), Rank.REFRESH)
@@ -149,7 +191,32 @@ class Order(TestCase):
         first = [inbox.take()[0] for _ in range(500)]
         self.assertEqual(sum(name.startswith(b"refresh") for name in first), 5)
         self.assertEqual(sum(name.startswith(b"new") for name in first), 5)
-        self.assertEqual(sum(name.startswith(b"help") for name in first[:100]), 94)
+        self.assertGreater(sum(name.startswith(b"help") for name in first[:100]), 90)
+
+    def test_no_flood_of_any_rank_starves_another_or_takes_its_places(self):
+        """3,000 packets come a second and 2,000 are served, whatever rank the flood has come by."""
+        for flooded in Rank:
+            inbox, served = Inbox(most=1000), 0
+            for tick in range(3000):
+                for number in range(3):
+                    inbox.put(b"flood%d.%d" % (tick, number), flow("192.0.2.1"), flooded)
+                if tick % 200 == 0:
+                    for rank in Rank:
+                        inbox.put(b"honest%d.%d" % (tick, rank), flow("192.0.2.2"), rank)
+                for _ in range(2):
+                    served += (packet := inbox.take()) is not None and packet[0].startswith(b"honest")
+            self.assertEqual(served, 15 * len(Rank), flooded.name)
+            self.assertEqual(set(inbox.take_shed()), {flooded})
+
+    def test_a_large_message_takes_the_turns_of_several(self):
+        inbox = Inbox()
+        for number in range(100):
+            inbox.put(b"%05d" % number + bytes(60_000), flow("192.0.2.1"), Rank.DIALOG)
+        for number in range(100):
+            inbox.put(b"small%d" % number, flow("192.0.2.2"), Rank.REFRESH)
+        taken = [inbox.take()[0] for _ in range(110)]
+        self.assertEqual(sum(name.startswith(b"small") for name in taken), 100)
+        self.assertEqual(taken[-1][:2], b"00", "in the first dozens")
 
     def test_what_waits_already_is_not_taken_again(self):
         for _ in range(3):
@@ -177,6 +244,42 @@ class Order(TestCase):
         self.assertEqual((len(self.inbox), self.inbox._bytes, self.inbox._waiting), (0, 0, set()))
 
 
+class Flood(TestCase):
+    """Of somebody at the address of a phone, or who forges it, above what can be served."""
+
+    def served(self, evil: bytes, source=BESIDE) -> tuple[int, dict[Rank, int]]:
+        clock = iter(range(10**9))
+        classify = Classifier(
+            {PHONE.remote}.__contains__, {PHONE.remote[0]}.__contains__, lambda call_id, tag: False,
+            frozenset({"112"}), now=lambda: next(clock) / 3000,
+        )  # fmt: skip
+        inbox, served = Inbox(), 0
+        for tick in range(6000):
+            for number in range(3):
+                packet = evil.replace(b"call-7", b"%d.%d" % (tick, number))
+                inbox.put(packet, source, classify(packet, source))
+            if tick % 10 == 0:
+                refresh = request("REGISTER").replace(b"call-7", b"mine%d" % tick)
+                inbox.put(refresh, PHONE, classify(refresh, PHONE))
+            for _ in range(2):
+                served += (packet := inbox.take()) is not None and b"mine" in packet[0]
+        return served, inbox.take_shed()
+
+    def test_the_refreshes_of_the_phone_are_served(self):
+        for evil in (
+            request("INVITE", "112"), request("BYE"), request("INVITE"), message("SIP/2.0 200 OK"),
+            message("REGISTER sip:pbx.test SIP/2.0", "<sip:1@pbx.test>", CREDENTIALS),
+        ):  # fmt: skip
+            served, shed = self.served(evil)
+            self.assertEqual(served, 600, evil[:20])
+            self.assertNotIn(Rank.REFRESH, shed)
+
+    def test_even_where_its_port_is_forged_too_the_flood_has_its_turns_only(self):
+        served, shed = self.served(request("BYE"), PHONE)
+        self.assertEqual(served, 600)
+        self.assertNotIn(Rank.REFRESH, shed)
+
+
 class OfTheEngine(TestCase):
     def setUp(self):
         self.engine = Engine(emergency=frozenset({"112"}))
@@ -191,6 +294,16 @@ class OfTheEngine(TestCase):
         self.assertEqual(self.engine.core.rank(again, self.phone.flow), Rank.REFRESH)
         self.assertEqual(self.engine.core.rank(again, flow(self.phone.flow.remote[0], 1)), Rank.NEW_NEIGHBOUR)
         self.assertEqual(self.engine.core.rank(request("INVITE", "112"), self.phone.flow), Rank.EMERGENCY)
+
+    def test_an_answer_to_a_request_of_ours_is_known_by_its_branch(self):
+        self.phone.register()
+        ask = Request("OPTIONS", "sip:1001@192.0.2.10", [("From", "<sip:a@b>;tag=1"), ("To", "<sip:c@d>")])
+        ask.add("Call-ID", "x")
+        ask.add("CSeq", "1 OPTIONS")
+        self.engine.core.endpoint.send_request(ask, self.phone.flow, 0.0)
+        answer = make_response(ask, 200).to_bytes()
+        self.assertEqual(self.engine.core.rank(answer, self.phone.flow), Rank.DIALOG)
+        self.assertEqual(self.engine.core.rank(message("SIP/2.0 200 OK"), self.phone.flow), Rank.NOISE)
 
     def test_its_refresh_has_room_in_the_store_when_strangers_have_none(self):
         self.phone.register()
