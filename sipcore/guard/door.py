@@ -44,7 +44,7 @@ class Door:
             sender = self._sender(request, flow)
             self.guard.tried(block, sender.number, sender.user_agent, now)
             # The endpoint has not seen it: what is the same transaction is told by these.
-            request.transaction_key = f"{host} {request.get('Call-ID')} {request.get('CSeq')}"
+            request.transaction_key = f"{host} {request.get('CSeq')} {request.get('Call-ID')}"[:300]
             self._recorder.received(data, flow)
             self._recorder.refused(request, flow, Cause.BLOCKED)
         return True

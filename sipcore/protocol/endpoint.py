@@ -4,6 +4,7 @@ The shell calls receive_datagram() and handle_timeout(), then drains next_event(
 and sleeps until next_timeout(). `now` is any clock in seconds that never goes back.
 """
 
+import hashlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -31,6 +32,8 @@ from .transaction import Action, ClientTransaction, Kind, ServerTransaction, Sta
 from .transaction import Event as TableEvent
 
 MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
+
+_LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
 
 _ANSWERED = (State.ACCEPTED, State.COMPLETED, State.CONFIRMED)
 _NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
@@ -139,11 +142,11 @@ class Endpoint:
         via = request.via
         branch = via.params.get("branch")
         if branch is not None and len(branch) > 7 and branch.startswith(MAGIC):
-            return f"{branch} {via.host}:{via.port} {method} {flow.remote[0]}"
+            return _bounded(f"{branch} {via.host}:{via.port} {method} {flow.remote[0]}")
         # RFC 2543 phones (RFC 4475: inv2543, badbranch, wsinv)
         number = (request.get("CSeq") or "").replace("\t", " ").partition(" ")[0]
         end = f"{_from_tag(request)} {request.uri} {request.via_text}"
-        return f"{method} {flow.remote[0]} {number} {request.get('Call-ID')} {end}"
+        return _bounded(f"{method} {flow.remote[0]} {number} {request.get('Call-ID')} {end}")
 
     def _repeated(self, request: Request, flow: Flow, now: float) -> bool:
         """Whether the request belongs to what is already here; then it is dealt with."""
@@ -442,6 +445,10 @@ class Endpoint:
     def _forget_slice(self) -> None:
         for key in self._slices.popleft()[1]:
             self._answers.pop(key, None)
+
+
+def _bounded(key: str) -> str:
+    return key if len(key) <= _LONG_KEY else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _way_back(request: Request, flow: Flow) -> Flow:

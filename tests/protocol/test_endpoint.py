@@ -83,6 +83,18 @@ class SourceTest(unittest.TestCase):
         self.assertIsInstance(endpoint.next_event(), events.RequestReceived)
 
 
+class KeyTest(unittest.TestCase):
+    def test_however_long_a_branch_is_the_key_is_short_and_the_transaction_its_own(self):
+        endpoint = new_endpoint()
+        keys = set()
+        for end in ("a", "b", "a"):
+            branch = "z9hG4bK" + "x" * 20_000 + end
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP 192.168.1.20:5062;branch={branch}"), FLOW, 0.0)
+            keys.add(endpoint.next_event().request.transaction_key)
+        self.assertEqual(len(keys), 2)
+        self.assertLess(max(map(len, keys)), 400)
+
+
 class TagTest(unittest.TestCase):
     def test_a_stateless_401_is_repeatable_and_keeps_nothing(self):
         endpoint = new_endpoint()
