@@ -209,7 +209,7 @@ class Garbage(UdpKind):
     """Noise, cut and broken messages, and large ones, from everywhere."""
 
     def each(self) -> None:
-        source, which = self.somewhere(), self.count % 8
+        source, which = self.somewhere(), self.count % 10
         data = self.message("REGISTER", source)
         if which == 0:
             data = self.random.randbytes(self.random.randrange(1, 1400))
@@ -219,6 +219,10 @@ class Garbage(UdpKind):
             data = bytes(self.random.choice((byte, byte, byte, self.random.randrange(256))) for byte in data)
         elif which == 3:
             data = data.replace(b"\r\nCSeq:", b"\r\nX" + b": " * 9_000 + b"\r\nCSeq:")
+        elif which == 8:  # refused, and a key of 20,000 bytes
+            data = data.replace(self.domain.encode(), b"elsewhere.test").replace(b"z9hG4bK", b"z9hG4bK" + b"x" * 20_000)
+        elif which == 9:
+            data = data.replace(b"Call-ID: ", b"Call-ID: " + b"x" * 20_000)
         elif which == 4:
             data = data.replace(b"Via: ", b"V\x01ia: ")
         elif which == 5:
@@ -226,7 +230,7 @@ class Garbage(UdpKind):
         elif which == 6:
             data = data.replace(b"Max-Forwards: 70\r\n", b"".join(b"X-%d: a\r\n" % n for n in range(120)))
         else:
-            data = b"\r\n\r\n" if self.count % 16 == 7 else b"\0" * 30
+            data = b"\r\n\r\n" if self.count % 20 == 7 else b"\0" * 30
         self.send(data, source)
 
 
