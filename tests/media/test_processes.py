@@ -65,6 +65,23 @@ class SupervisorTests(unittest.TestCase):
         self.background.run(relays.stop())
         self.assertFalse([pid for pid in relays.pids if alive(pid)])
 
+    def test_a_call_that_comes_while_the_relays_start_waits_for_them(self) -> None:
+        relays = RelayProcesses(ports=port_range(), addresses=ADDRESSES)
+        pool = NgPool([])
+        self.addCleanup(lambda: self.background.run(relays.stop()))
+        self.addCleanup(lambda: self.background.run(pool.close()))
+
+        async def first_call() -> tuple[bool, bytes]:
+            offer = asyncio.create_task(pool.offer("call", "a", SDP))
+            pool.set_members(await relays.start())
+            waited = not offer.done()
+            await pool.start()
+            return waited, await offer
+
+        waited, answer = self.background.run(first_call())
+        self.assertTrue(waited)
+        self.assertEqual(answer[:3], b"v=0")
+
     def test_a_relay_ends_with_the_process_that_started_it(self) -> None:
         script = (
             "import asyncio\n"
