@@ -11,10 +11,13 @@ from sipcore.protocol.message import Message
 MOST_SHOWN = 256
 """Characters of a header, or of the words of an answer."""
 
-_WRITTEN = re.compile(r"\s*(?:text/|[^;]*[+/]xml\b|application/dtmf|message/sipfrag)", re.IGNORECASE)
+WRITTEN = ("text/", "application/dtmf", "message/sipfrag", "application/media_control+xml")
+"""How the types of bodies begin that are shown, or read line by line."""
+
 _CHARSET = re.compile(r'charset\s*=\s*"?([A-Za-z0-9_-]+)', re.IGNORECASE)
-# C0 but tab and line ends, DEL, C1, separators of lines, what turns the text around
-_OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffd]")
+# C0 but tab and line ends, a CR alone, DEL, C1, separators of lines, what turns the text around
+_OBEYED = re.compile("\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffd]")
+_LONE_CR = re.compile(rb"\r(?!\n)")
 _CONTROLS = bytes.maketrans(bytes({*range(32), 127} - {9, 10, 13}), b"?" * 30)
 
 
@@ -32,16 +35,20 @@ def passed_body(message: Message) -> bytes:
     """The body of an INFO or MESSAGE. What is no text is not touched; a text keeps its length in characters. One in
     another charset than UTF-8 keeps all bytes but control characters."""
     kind = message.get("Content-Type") or "text/plain"
-    if _WRITTEN.match(kind) is None:
+    if not kind.strip().lower().startswith(WRITTEN):
         return message.body
     charset = _CHARSET.search(kind)
     if charset is not None and charset[1].lower() not in ("utf-8", "us-ascii"):
-        return message.body.translate(_CONTROLS)
+        return _plain(message.body)
     return _OBEYED.sub("?", message.body.decode("utf-8", "replace")).encode()
 
 
 def passed_description(sdp: bytes) -> bytes:
     """A session description, whichever media engine it went through: session names and the like are shown too."""
     if sdp.isascii():
-        return sdp.translate(_CONTROLS)
+        return _plain(sdp)
     return _OBEYED.sub("?", sdp.decode("utf-8", "replace")).encode()
+
+
+def _plain(data: bytes) -> bytes:
+    return _LONE_CR.sub(b"?", data.translate(_CONTROLS))

@@ -239,8 +239,8 @@ class GuardFlows(FlowCase):
         self.assertEqual(200, a.final(sent).status)
         ours, theirs = self.connect(a, b)
         for kind, body, wanted in (
-            ("text/plain", b"x\xff\x1by", b"x??y"),
-            ("text/plain;charset=windows-1251", b"\xcf\x90\xe8\x00\x7f", b"\xcf\x90\xe8??"),
+            ("text/plain", b"x\xff\x1by\rz", b"x??y?z"),
+            ("text/plain;charset=windows-1251", b"\xcf\x90\xe8\x00\x7f\r", b"\xcf\x90\xe8???"),
             ("application/dtmf-relay", b"Signal=5\r\nDuration=\x07\r\n", b"Signal=5\r\nDuration=?\r\n"),
             ("application/octet-stream", b"\x00\xff\x1b", b"\x00\xff\x1b"),
         ):
