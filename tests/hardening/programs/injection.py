@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tests.hardening.programs import Figure, Scale
 from tests.hardening.programs.forwarders import Thread
-from tests.hardening.programs.injecting import findings, senders
+from tests.hardening.programs.injecting import browser, findings, senders
 from tests.hardening.programs.injecting.senders import Insider, Reader
 from tests.hardening.programs.injecting.texts import TEXTS
 from tests.support.pbx import PostgresStore, RunningPbx, SqliteStore, Store
@@ -38,7 +38,7 @@ def _house(scale: Scale, store: Store, style: str) -> Iterator[Figure]:
         pbx.create_extensions(dict.fromkeys(NUMBERS, PASSWORD))
         readers = _send(pbx, [TEXTS[name] for name in names], at_end)
         _wait_written(pbx)
-        yield from _told(pbx, readers, len(names), style, where, scale.of(25, 4))
+        yield from _told(pbx, readers, len(names), style, where, scale.of(15, 4))
         yield from _shown(pbx, scale, where)
 
 
@@ -149,7 +149,7 @@ def _commands(pbx: RunningPbx, where: str, most: int) -> Iterator[Figure]:
 
 
 def _shown(pbx: RunningPbx, scale: Scale, where: str) -> Iterator[Figure]:
-    seen = findings.pages(pbx, scale.of(120, 12))
+    seen = findings.pages(pbx, scale.of(80 if isinstance(pbx.store, SqliteStore) else 25, 12))
     broken = [found for page in seen for found in findings.rendered(*page)]
     html = [page for page in seen if "html" in page[2]]
     shown = sum(Page(text).shows_it for *_, text in html)
@@ -157,5 +157,11 @@ def _shown(pbx: RunningPbx, scale: Scale, where: str) -> Iterator[Figure]:
                  f"{_first(broken)}", "nothing rendered as HTML", not broken and shown > 5)
     exports = [(path, text) for path, _, kind, _, text in seen if "csv" in kind]
     cells = [f"{path}: {cell[:60]!r}" for path, text in exports for cell in findings.formulas(text)]
+    if not scale.quick and isinstance(pbx.store, SqliteStore):
+        paths = [path for path, status, _, _, text in html if status == 200 and MARK in text]
+        looked, visible, ran = browser.run(pbx, paths[:60])
+        found = f"{looked}, {visible} show a text, {len(ran)} times something ran{_first(ran)}"
+        yield Figure(f"the same pages in Chromium{where}", found, "nothing runs, nothing is fetched",
+                     not ran and visible > 5)
     found = f"{len(exports)}, {len(cells)} cells that a spreadsheet would run{_first(cells)}"
     yield Figure(f"exports as CSV{where}", found, "none", not cells and bool(exports))
