@@ -21,10 +21,13 @@ AT_ONCE = {True: 200, False: 50}
 """Overdue ones that are told at once, of known sources and of strangers: each is read, in the loop. After a flood the
 others follow a second later, and no more than these would be kept anyway."""
 
+WHOLE, BEGINNING = 300, 1024
+"""So many are kept as they came, and of more only so many bytes: even where the address of a phone is forged."""
+
 LOST = 2
 """Repetitions of an answered request that mean that the answers do not arrive: one may be a doubled packet."""
 
-Key = tuple[str, str]  # Call-ID and number
+Key = tuple[bytes, bytes]  # Call-ID and number
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +67,8 @@ class Challenges:
             one.repeats += 1
             return one
         group = self._open[known]
+        if len(group) >= WHOLE:
+            data = data[:BEGINNING]
         one = group.get(key) or self._open[not known].get(key)
         if one is None:
             group[key] = Open(flow, transaction, data, now + PATIENCE)

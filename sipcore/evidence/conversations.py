@@ -3,6 +3,7 @@ is read here but the Call-ID; understanding and scrubbing wait until something h
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from typing import NamedTuple
@@ -20,6 +21,12 @@ AGED_AT_ONCE = 2_000
 
 OVERHEAD = 160
 """Bytes that a message takes beside its own, and that are counted too: packets of two dozen bytes are many."""
+
+OF_CONVERSATION = 400
+"""Bytes that a conversation takes beside its messages and its Call-ID."""
+
+LONGEST_ID = 256
+"""Bytes of a Call-ID; a longer one is known by its hash."""
 
 BEGINNING = 16
 """Messages that are kept from the beginning of a conversation."""
@@ -47,7 +54,7 @@ class Conversation:
     def __init__(self, call_id: bytes) -> None:
         self.call_id = call_id
         self.entries: list[Entry] = []
-        self.bytes = 0
+        self.bytes = OF_CONVERSATION + len(call_id)
         self.last = 0.0
         self.number = ""
         self.told = 0
@@ -121,8 +128,16 @@ def call_id_of(data: bytes, host: str) -> bytes:
     if start >= 0:
         start += 10
         end = data.find(b"\r", start)
-        return (data[start:end] if end >= 0 else data[start : start + 256]).strip()
+        return key_of((data[start:end] if end >= 0 else data[start : start + 256]).strip())
     found = _CALL_ID.search(data, 0, KEPT_OF_ONE)
     if found is not None and (name := found.group(1).strip()):
-        return name
+        return key_of(name)
     return b" " + host.encode("ascii", "replace")  # begins with a blank, which no Call-ID does
+
+
+def key_of(call_id: bytes) -> bytes:
+    """What a conversation is known by: its Call-ID where that is as long as phones make them. A sender can make it as
+    long as a packet."""
+    if len(call_id) <= LONGEST_ID:
+        return call_id
+    return call_id[:32] + b"~" + hashlib.blake2b(call_id, digest_size=16).hexdigest().encode()

@@ -15,8 +15,8 @@ from enum import Enum
 from sipcore.authentication import is_from_here
 from sipcore.clock import Clock
 from sipcore.evidence.asked import asked_of, number_of, read_request
-from sipcore.evidence.challenges import LOST, Challenges
-from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of
+from sipcore.evidence.challenges import LOST, LOST_SECONDS, Challenges
+from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of, key_of
 from sipcore.evidence.facts import Period
 from sipcore.evidence.failures import Failures
 from sipcore.evidence.gathered import Gathered, RawTrace, RawWatched
@@ -37,6 +37,9 @@ NONCE_LOOP = 5
 REMEMBERED = 4_000
 """Repetitions, and nonces found stale, that are counted at once."""
 
+LOOP_SECONDS = 3600.0
+"""After which a nonce that is stale again does not belong to those before."""
+
 MOST_PERIODS, MOST_TRACES, MOST_WATCHED = 5_000, 100, 500
 """That wait for the store; what comes then is lost."""
 
@@ -50,8 +53,9 @@ Content-Length. More are missing for another reason."""
 
 @dataclass(slots=True, eq=False)
 class StaleNonces:
-    """In a row, of one Call-ID. ``sources``: the last different addresses they came from."""
+    """In a row, of one Call-ID. ``sources``: the last different addresses they came from; ``last``: monotonic."""
 
+    last: float
     count: int = 0
     sources: list[str] = field(default_factory=list)
 
@@ -71,8 +75,8 @@ class Recorder:
         self._data = b""
         self._challenges = Challenges()
         self._failures = Failures()
-        self._repeats: OrderedDict[str, int] = OrderedDict()
-        self._stale: OrderedDict[str, StaleNonces] = OrderedDict()
+        self._repeats: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when first
+        self._stale: OrderedDict[bytes, StaleNonces] = OrderedDict()
         self._periods: deque[Period] = deque(maxlen=MOST_PERIODS)
         self._traces: OrderedDict[str, RawTrace] = OrderedDict()
         self._watching: dict[bytes, tuple[str, Conversation]] = {}
@@ -164,10 +168,10 @@ class Recorder:
 
     def accepted(self, request: Request, periods: Iterable[Period]) -> None:
         """200: nothing is written but the ``periods`` that are over with it."""
-        call_id = request.get("Call-ID") or ""
+        call_id = _bytes(request.get("Call-ID") or "")
         if self._stale:
             self._stale.pop(call_id, None)
-        conversation = self._found(_bytes(call_id))
+        conversation = self._found(call_id)
         if conversation is not None and conversation.pool is not self._settled:
             self._settled.put(conversation)
         self._periods.extend(periods)
@@ -236,6 +240,10 @@ class Recorder:
             self._fail(request, late.flow, cause, count=late.tries, repeats=late.repeats)
         for pool in (self._phones, self._strangers, self._settled, self._calls):
             pool.age(wall)
+        while self._repeats and next(iter(self._repeats.values()))[1] < now - LOST_SECONDS:
+            self._repeats.popitem(last=False)
+        while self._stale and next(iter(self._stale.values())).last < now - LOOP_SECONDS:
+            self._stale.popitem(last=False)
         periods = [self._periods.popleft() for _ in range(len(self._periods))]  # another thread may add to them
         traces = list(self._traces.values())
         self._traces.clear()
@@ -280,20 +288,22 @@ class Recorder:
 
     def _repetition(self, transaction: str, before_the_first: int) -> int:
         """How often this transaction has been seen, this time included."""
-        before = self._repeats.get(transaction, before_the_first)
-        self._repeats[transaction] = before + 1
+        before, first = self._repeats.get(transaction) or (before_the_first, self._clock.now())
+        self._repeats[transaction] = before + 1, first
         if len(self._repeats) > REMEMBERED:
             self._repeats.popitem(last=False)
         return before + 1
 
     def _nonce_was_stale(self, request: Request, flow: Flow) -> None:
         self.authenticated(request)
-        call_id = request.get("Call-ID") or ""
+        call_id, now = _bytes(request.get("Call-ID") or ""), self._clock.now()
         loop = self._stale.get(call_id)
         if loop is None:
-            loop = self._stale[call_id] = StaleNonces()
+            loop = self._stale[call_id] = StaleNonces(now)
             if len(self._stale) > REMEMBERED:
                 self._stale.popitem(last=False)
+        self._stale.move_to_end(call_id)
+        loop.last = now
         loop.count += 1
         source = place(flow)
         if source not in loop.sources:
@@ -333,15 +343,15 @@ def _is_doctors(request: Request) -> bool:
         return False
 
 
-def _key(request: Request) -> tuple[str, str]:
+def _key(request: Request) -> tuple[bytes, bytes]:
     try:
-        return request.call_id, (request.to.uri.user or "").lower()
+        return _bytes(request.call_id), _bytes((request.to.uri.user or "").lower())
     except SipError:
-        return "", ""
+        return b"", b""
 
 
 def _bytes(call_id: str) -> bytes:
-    return call_id.encode("utf-8", "surrogateescape")
+    return key_of(call_id.encode("utf-8", "surrogateescape"))
 
 
 def _body(data: bytes) -> bytes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterable
+
 from sipcore.evidence.challenges import PATIENCE
-from sipcore.evidence.conversations import Conversation, Entry, Pool
+from sipcore.evidence.conversations import Conversation, Entry, Pool, call_id_of
 from sipcore.evidence.facts import Attempt
 from sipcore.protocol.errors import SipError
+from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import parse_message
 from sipcore.registrar import Cause
 from tests.engine.asking import flow
@@ -344,6 +348,50 @@ class Bounds(EvidenceTestCase):
             recorder.refused(request, source, Cause.UNKNOWN_EXTENSION)
         self.assertLessEqual(len(recorder.take().failures), 40)
         self.assertLess(recorder.kept_bytes, 5 * 1024 * 1024)
+
+    def left_after(self, messages: Iterable[bytes], source: Flow) -> int:
+        """Bytes, 40 seconds after they came."""
+        tracemalloc.start()
+        try:
+            for data in messages:
+                self.engine.exchange(data, source)
+            for _ in range(8):
+                self.wait(5)
+                self.engine.core.recorder.take()
+            self.engine.core.endpoint.handle_timeout(self.engine.clock.now())
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    def test_large_messages_of_strangers_leave_little_behind(self):
+        """A branch of the old kind, a tag, a Call-ID and a number as long as they like."""
+
+        def message(number: int, domain: str) -> bytes:
+            fill = f"{number}{'x' * 6000}"
+            return (
+                f"REGISTER sip:{domain} SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;rport;branch=z{number};y={fill}\r\n"
+                f"From: <sip:1@{domain}>;tag={fill}\r\nTo: <sip:{fill}@{domain}>\r\nCall-ID: {fill[:1000]}\r\n"
+                f"CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            ).encode()
+
+        self.phone.register()
+        for source in (flow("203.0.113.9"), flow(self.phone.flow.remote[0], 1)):
+            for domain in ("other.test", DOMAIN):
+                left = self.left_after((message(number, domain) for number in range(300)), source)
+                self.assertLess(left - self.engine.core.recorder.kept_bytes, 2_000_000, (source.remote, domain))
+
+    def test_conversations_are_counted_with_their_call_ids(self):
+        pool = Pool(1_000_000, 10**6, 60.0)
+        for number in range(10_000):
+            conversation = Conversation(call_id_of(b"X sip:a SIP/2.0\r\nCall-ID: %d%s\r\n" % (number, b"x" * 200), "h"))
+            pool.put(conversation)
+            pool.add(conversation, Entry(1000.0, False, flow(), b"x" * 24, 24))
+        self.assertLess(len(pool.by_id), 1_300)
+
+    def test_a_long_call_id_is_one_conversation_all_the_same(self):
+        self.phone.send(self.phone.request().replace(b"Call-ID: ", b"Call-ID: " + b"x" * 900))
+        self.wait(PATIENCE)
+        self.assertEqual(len(self.only("challenge_unanswered").messages), 2)
 
     def test_scanners_leave_room_for_a_known_phone_and_a_new_one(self):
         self.phone.register()
