@@ -92,6 +92,7 @@ PAST_FAILURES: dict[int, PastFailure] = {
     16: PastFailure("the caller's identity is forged", "RFC 3325", (
         f"{GUARD}.test_the_callers_identity_is_built_from_the_account",
         f"{GUARD}.test_another_ones_from_is_refused",
+        f"{GUARD}.test_what_of_a_caller_reaches_the_called_phone",
     )),
     17: PastFailure("headers are smuggled by what stands before the colon", "CVE-2020-28361, AST-2016-009", (
         f"{MESSAGE}.SmugglingTest.test_header_names",
@@ -102,6 +103,7 @@ PAST_FAILURES: dict[int, PastFailure] = {
         f"{GUARD}.test_guessed_tags_are_no_dialog",
         f"{GUARD}.test_a_strangers_cancel_is_nothing",
         f"{GUARD}.test_another_extension_cannot_take_over_a_leg",
+        f"{GUARD}.test_a_strangers_ack_confirms_nothing",
     )),
     19: PastFailure("somebody answers who was never asked", "measured on others", (
         f"{GUARD}.test_a_strangers_ack_and_answers_are_nothing",
@@ -125,6 +127,7 @@ PAST_FAILURES: dict[int, PastFailure] = {
         f"{CORE}.Refusing.test_too_many_contacts_are_refused",
         "tests.engine.test_calls_forks.ForksInMemory.test_redirections_in_a_ring_end",
         "tests.engine.test_calls_forks.ForksInMemory.test_an_invite_that_came_back_is_refused",
+        f"{GUARD}.test_a_text_comes_to_an_end",
     )),
     24: PastFailure("Contact, Path or Refer-To lead into the own network", "measured on others", (
         f"{SIGNALLING}.ReflectionTests.test_a_registered_phone_cannot_name_somebody_else_24",
@@ -209,6 +212,7 @@ PAST_FAILURES: dict[int, PastFailure] = {
     )),
     41: PastFailure("control characters reach phones and logs", "GHSA-2grh-7mhv-fcfw", (
         f"{MESSAGE}.WritingTest.test_no_control_character_leaves",
+        f"{GUARD}.test_no_screen_obeys_what_a_phone_says",
         "tests.engine.test_log.LogTests.test_a_text_from_the_network_cannot_forge_a_line",
         "tests.verdicts.test_hostile_texts.HostileTexts.test_the_database_holds_clean_columns",
     )),
