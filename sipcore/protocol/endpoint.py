@@ -203,9 +203,18 @@ class Endpoint:
         if not request.transaction_key:
             with suppress(SipError):
                 self._stamp(request, flow)
-        if request.transaction_key in self._servers or request.transaction_key in self._answers:
-            return  # a repetition damaged on its way: its sender would take this for the answer to the whole one
+        if self._answers_another(request, flow):
+            return
         self.reply_statelessly(request, make_response(request, error.status, error.reason), flow)
+
+    def _answers_another(self, request: Request, flow: Flow) -> bool:
+        """Whether the sender would take the answer for that to a request which is here already: this one is its
+        repetition, damaged on the way. Branch and method of CSeq are what he compares (RFC 3261 17.1.3)."""
+        try:
+            key = self._server_key(request, request.cseq.method, flow)
+        except SipError:
+            key = request.transaction_key
+        return key in self._servers or key in self._answers
 
     # -- what the core wants
 

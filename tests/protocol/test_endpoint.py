@@ -181,6 +181,7 @@ class GarbageTest(unittest.TestCase):
         transaction = endpoint.accept(endpoint.next_event().request, FLOW, 0.0)
         damaged = register().replace(b"CSeq: 1 ", b"CSeq: x ")
         endpoint.receive_datagram(damaged, FLOW, 0.1)
+        endpoint.receive_datagram(register().replace(b"REGISTER", b"REGISTES", 1), FLOW, 0.1)
         self.assertEqual(endpoint.datagrams_to_send(), [])
         endpoint.respond(transaction, make_response(transaction.request, 200), 0.2)
         endpoint.receive_datagram(damaged, FLOW, 0.3)
