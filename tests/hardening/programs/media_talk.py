@@ -47,7 +47,7 @@ class Talk:
         self._talk("at the first packets", early, 10)
         self._note("at the first packets", late)
 
-        self._talk("in the midst of talk", late, self.scale.of(250, 50))
+        self._talk("in the midst of talk", late, self.scale.of(400, 50))
         self._note("in the midst of talk", late)
 
         self._quiet(late, self.scale.of(40, 22))
@@ -87,7 +87,7 @@ class Talk:
             Figure(
                 f"{where}: of what the phones said meanwhile the other heard",
                 f"{min(self.shares.values(), default=0.0):.1%} at least in each of {len(self.shares)} phases; "
-                f"{self._counted()} packets of strangers in the call's record", "99 %", not poor,
+                f"{self._counted()} packets of strangers in the call's record", "99 %", not poor, timed=True,
                 cause=" ".join(filter(None, (poor, cause))),
             ),
         ]  # fmt: skip
@@ -122,15 +122,13 @@ class Talk:
         return [place[1] + step for place in places if place is not None for step in (0, 1)]
 
     def _talk(self, phase: str, attackers: list[Attacker], count: int) -> None:
-        """Both speak at their pace; each attacker is faster, with random voices and with those of the phones."""
+        """Both speak at their pace; an attacker, each in turn, is faster, with random voices and with the phones'."""
         one, two = self.one, self.two
         for step in range(1 + count):
             for phone in (one, two):
-                for attacker in attackers:
-                    attacker.talk(self._ports(), phone.sound.ssrc, phone.sound.sequence + 1)
+                attackers[step % len(attackers)].talk(self._ports(), phone.sound.ssrc, phone.sound.sequence + 1)
                 phone.speak()
-            if attackers:
-                attackers[step % len(attackers)].spray(self._ports(), one.sound.ssrc, one.sound.sequence + 1)
+            attackers[step % len(attackers)].spray(self._ports(), one.sound.ssrc, one.sound.sequence + 1)
             time.sleep(PACE)
             if step == 0:  # only now both can be found behind their routers
                 before = [one.heard(two), two.heard(one)]

@@ -27,7 +27,7 @@ FRONT, OTHER_FRONT = "127.0.0.9", "127.0.0.10"
 
 SETTINGS = {"EXTERNAL_IP": FRONT, "LOCAL_NETS": "192.0.2.0/24"}
 LOSSY = Weather()
-DAMAGING = Weather(loss=0.0, doubled=0.0, reordered=0.0, damaged_up=0.5)
+DAMAGING = Weather(loss=0.0, doubled=0.0, reordered=0.0, damaged_up=1.0)
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
@@ -177,7 +177,7 @@ def _repetitions(pairs: list[Pair], network: BadNetwork) -> Figure:
 
 
 def _damaged(pbx: RunningPbx, network: BadNetwork, pairs: list[Pair]) -> Figure:
-    """Each datagram arrives, and for every second one a copy with some of its bits changed as well."""
+    """Each datagram to the server is followed by a copy with some of its bits changed."""
     numbers = [phone.number for pair in pairs for phone in pair.phones]
     registered, called = (sum(pair.done[step] for pair in pairs) for step in ("registered", "called"))
     _records(pbx, pairs)
