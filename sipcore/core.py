@@ -126,7 +126,7 @@ class Core:
             self._known.__contains__,
             self._in_dialog,
             settings.emergency,
-            self.authenticator.gave,
+            self._goes_on,
             self.endpoint.made,
             clock.now,
         )
@@ -489,6 +489,11 @@ class Core:
         return make_response(request, 503, headers=[retry_after(5, 35)])
 
     # Who is who
+
+    def _goes_on(self, nonce: str, host: str) -> bool:
+        """Whether a stranger goes on with what he has begun: he was given this nonce, and has not failed lately."""
+        failed = self.door is not None and self.door.guard.has_failures(host)
+        return not failed and self.authenticator.gave(nonce, host)
 
     def is_ours(self, host: str, flow: Flow) -> bool:
         """Whether a host in a URI means this PBX."""

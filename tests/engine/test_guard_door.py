@@ -8,6 +8,7 @@ from unittest import TestCase
 from sipcore.guard.blocks import ADMINISTRATOR, Block, KnownDevice
 from sipcore.guard.door import Door
 from sipcore.guard.guard import Guard
+from sipcore.inbox import Rank
 from sipcore.protocol.flow import Flow
 from tests.engine.asking import flow as make_flow
 from tests.engine.core_under_test import Engine, Phone
@@ -50,6 +51,18 @@ class DoorCase(TestCase):
         block = Block(source, number, more.pop("reason", ADMINISTRATOR), now, now + 3600, **more)
         self.guard.loaded([block])
         return block
+
+
+class AdmissionTests(DoorCase):
+    def test_under_overload_a_stranger_who_has_failed_waits_behind_those_who_have_not(self):
+        ranks = []
+        for password in ("secret", "guess"):
+            phone = self.phone("1001", BAD, password)
+            phone.register()
+            ranks.append(self.engine.core.rank(phone.request(), phone.flow))
+            self.engine.core._known.clear()  # as if it had never been here
+            ranks.append(self.engine.core.rank(phone.request(), phone.flow._replace(remote=(BAD, 9))))
+        self.assertEqual(ranks, [Rank.REFRESH, Rank.RETURNING, Rank.STRANGER, Rank.STRANGER])
 
 
 class SilenceTests(DoorCase):
