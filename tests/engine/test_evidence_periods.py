@@ -125,6 +125,8 @@ class EvidenceStore:
 class PatientStore:
     """Tries a chore again at the next ``settle()`` when the store was away, as the store's thread does."""
 
+    available = True
+
     def __init__(self) -> None:
         self.waiting: list = []
 
