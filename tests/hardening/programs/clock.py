@@ -85,11 +85,11 @@ def measure(scale: Scale) -> Iterator[Figure]:
             continue
         yield Figure(
             f"{name}: keep-alive", f"longest silence {seen.pings:.1f} s", f"every {KEEPALIVE} s, 2 s later at most",
-            0 < seen.pings <= KEEPALIVE + 2,
+            0 < seen.pings <= KEEPALIVE + 2, timed=True,
         )
         yield Figure(
             f"{name}: session timer", f"phones asked {_worst(seen.session)} off", "right within 2 s",
-            _within(seen.session, 2) and len(seen.session) == 2,
+            _within(seen.session, 2) and len(seen.session) == 2, timed=True,
         )
 
 
@@ -138,8 +138,8 @@ class _Scene:
         self._look(self.kept)
         self._refresh(self.kept)
         self._reinvite(ours)
-        refreshed = time.monotonic()  # a re-INVITE refreshes the session (RFC 4028 section 7.4)
-        self.seen.ended.append(self._end_of(self.short_phone) - since - granted)
+        refreshed = time.monotonic()
+        self._wait_for_end(self.short_phone, since + granted)
         if not self.scale.quick:
             self._idle(2 * KEEPALIVE + 1 - (time.monotonic() - stepped))
             around = [one for one in self.pings if one > stepped - 2 * KEEPALIVE]
@@ -147,7 +147,7 @@ class _Scene:
         self.seen.bans.append(self._ban_left() - (until - (time.monotonic() - stepped)))
         self._still_banned()
         if not self.scale.quick:
-            self._session_timer(refreshed)
+            self._session_timer(answered, refreshed)
         talked = time.monotonic() - answered
         hang_up(self.ann, ours, self.ben, theirs)
         self._record(talked)
@@ -174,7 +174,7 @@ class _Scene:
         self._right_on_pages(stepped)
         self._look(self.kept)
         self._refresh(self.kept)
-        self.seen.ended.append(self._end_of(self.short_phone) - since - granted)
+        self._wait_for_end(self.short_phone, since + granted)
         self.seen.bans.append(self._ban_left() - (until - (time.monotonic() - looked)))
         self._still_banned()
         # After a kill the record ends with the last heartbeat, at most five seconds before.
@@ -208,7 +208,11 @@ class _Scene:
 
     def _register(self, phone: Phone, seconds: int) -> tuple[int, float]:
         """What was granted, and when."""
-        answer = phone.register(seconds)
+        for _try in range(30):
+            answer = phone.register(seconds)
+            if answer.status != 503:
+                break
+            time.sleep(1)  # the machine is busy; what is measured here is something else
         assert answer.status == 200, answer.text
         return answer.contacts[phone.contact_uri], time.monotonic()
 
@@ -225,15 +229,18 @@ class _Scene:
         self.granted, self.since = self._register(phone, 3600)
         self.seen.trips.append(len(phone.answers) - before)
 
-    def _end_of(self, phone: Phone) -> float:
-        """The moment at which it is registered no more."""
-        end = time.monotonic() + 3 * self.short + 10
-        while time.monotonic() < end:
-            if not phone.query().contacts:
-                return time.monotonic()
+    def _wait_for_end(self, phone: Phone, expected: float) -> None:
+        """It is registered until ``expected`` and no longer. Between two looks nobody can tell."""
+        there = 0.0
+        while (looked := time.monotonic()) < expected + 60:
+            answer = phone.query()
+            if answer.status == 200 and not answer.contacts:
+                gone = time.monotonic()
+                self.seen.ended.append(min(gone - expected, 0.0) or max(there - expected, 0.0))
+                return
+            there = looked if answer.contacts else there
             self._pump(0.1)
         self.seen.faults.append(f"{phone.number} is registered for ever")
-        return time.monotonic()
 
     def _reinvite(self, ours: Dialog) -> None:
         sent = self.ann.reinvite(ours, self.ann.sdp(version=2))
@@ -244,16 +251,18 @@ class _Scene:
         self.ann.ack(ours, answer.cseq)
         self.ben.expect("ACK", 10)
 
-    def _session_timer(self, refreshed: float) -> None:
-        """Both are asked whether they are still there, at half of the time."""
+    def _session_timer(self, *begun: float) -> None:
+        """Both are asked whether they are still there at half of the time, since the answer or, whom the re-INVITE was
+        passed on to, since then."""
         waiting: set[Caller] = {self.ann, self.ben}
-        while waiting and time.monotonic() - refreshed < SESSION:
+        while waiting and time.monotonic() - begun[-1] < SESSION:
             for phone in list(waiting):
                 phone.pump(0.05)
                 for asked in [one for one in phone.inbox if one.method in ("OPTIONS", "UPDATE") and not one.status]:
                     phone.inbox.remove(asked)
                     phone.respond(asked, 200)
-                    self.seen.session.append(time.monotonic() - refreshed - SESSION / 2)
+                    late = (time.monotonic() - one - SESSION / 2 for one in begun)
+                    self.seen.session.append(min(late, key=abs))
                     waiting.discard(phone)
 
     def _record(self, talked: float, less: float = 0.0) -> None:
