@@ -32,6 +32,7 @@ from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
+from sipcore.punctual import AFTER, Punctual
 from sipcore.registered import registered
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
@@ -121,6 +122,7 @@ class Core:
         }
         self.calls: Switchboard | None = None
         self.door: Door | None = None
+        self.punctual: Punctual | None = None
         self.rank = Classifier(
             self.keepalive.lives_at,
             self._known.__contains__,
@@ -333,9 +335,16 @@ class Core:
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
                 self.say_refused(request, flow, cause, proven=cause in PROVEN)
-                # Nothing is kept for who has not shown the password; a repetition is decided the same way again.
-                self.endpoint.abandon(job.transaction)
-                self._answer(request, flow, status, headers=headers)
+
+                def refuse() -> None:
+                    # Nothing is kept for who has not shown the password; a repetition is decided the same way again.
+                    self.endpoint.abandon(job.transaction)
+                    self._answer(request, flow, status, headers=headers)
+
+                if self.punctual is None or self.draining or cause in PROVEN:
+                    refuse()
+                else:
+                    self.punctual.at(job.arrived + AFTER, refuse)
             case Stale():
                 self.recorder.challenged(request, flow, stale=True)
                 response = self.authenticator.challenge(request, flow, stale=True)

@@ -38,6 +38,7 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import Star
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction, State
+from sipcore.punctual import AFTER, Punctual
 from sipcore.registrar import Cause, Refused
 from sipcore.store import Store
 
@@ -130,6 +131,7 @@ class Switchboard:
         self.draining = False
         self.unanswered = unanswered
         self.subscriptions: Subscriptions | None = None
+        self.punctual: Punctual | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
         self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
         self._parties = Lookups(store, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS)
@@ -451,6 +453,7 @@ class Switchboard:
         self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> Account | None:
         """The account behind the credentials, or None: then the request has been answered."""
+        begin = self._clock.now()
         try:
             accounts = await self._accounts.get([credentials.username])
         except StoreUnavailable:
@@ -461,6 +464,8 @@ class Switchboard:
         refusal = prove(credentials, request.method, account, self._decoy_ha1, from_here)
         if refusal is not None:
             self._refused(request, flow, refusal.cause)
+            if self.punctual is not None and not self.draining:
+                await self.punctual.until(begin + AFTER)
             if self._endpoint.transactions > MANY_TRANSACTIONS:
                 # A flood with wrong passwords: nothing is kept of it and nothing repeated.
                 self._endpoint.abandon(transaction)

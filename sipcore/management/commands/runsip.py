@@ -52,6 +52,7 @@ from sipcore.media.ports import port_range
 from sipcore.media.processes import RelayFailed, RelayProcesses
 from sipcore.ports import StoreUnavailable
 from sipcore.protocol.digest import ALGORITHMS
+from sipcore.punctual import Punctual
 from sipcore.registrar import Policy
 from sipcore.server import Server
 from sipcore.store import Store
@@ -249,6 +250,7 @@ class SipServerProcess:
             core.recorder,
             core.unanswered,
         )
+        core.punctual = self._board.punctual = Punctual(self.server.answer_in_loop)
         self._board.subscriptions = chores.subscriptions = Subscriptions(
             SubscriptionSettings(
                 node=node,
