@@ -140,14 +140,18 @@ PAST_FAILURES: dict[int, PastFailure] = {
     26: PastFailure("sound goes to whoever sends to its port", "AST-2017-005, AST-2017-008, CVE-2017-14099", (
         f"{STRANGERS}.OnRelay.test_a_stranger_hears_nothing_and_is_not_heard",
         f"{STRANGERS}.OnRelay.test_a_stranger_does_not_take_the_place_of_a_phone_behind_a_router",
+        f"{STRANGERS}.OnRelay.test_nobody_beside_a_phone_without_router_takes_its_place",
+        f"{STRANGERS}.OnEngine.test_nothing_passes_before_the_answer",
     )),
     27: PastFailure("the source of sound is learned again", "CVE-2025-53399", (
         f"{STRANGERS}.OnRelay.test_a_second_port_while_the_first_speaks_is_refused",
         f"{STRANGERS}.OnRelay.test_a_new_port_with_another_voice_is_not_followed",
+        f"{STRANGERS}.OnRelay.test_who_took_a_silent_phones_place_has_it_until_the_phone_speaks",
     )),
     28: PastFailure("a description names a victim, and sound is sent there", "measured on rtpengine", (
         f"{STRANGERS}.OnRelay.test_nothing_is_sent_to_somebody_a_description_names",
         f"{STRANGERS}.OnRelay.test_nothing_is_sent_before_the_phone_has_spoken",
+        f"{STRANGERS}.OnEngine.test_nothing_is_sent_to_candidates_nor_reports_to_somebody_else",
     )),
     29: PastFailure("a stranger's ClientHello is first", "GHSA-39gv-hq72-j6m6, GHSA-hxj9-xwr8-w8pq"),
     30: PastFailure("numbers overflow", "CVE-2017-9372, AST-2017-009, GHSA-c6j5-f4h4-2xrq, GHSA-j5j8-rhcm-7fp9", (
