@@ -16,6 +16,7 @@ ALIKE = "the same bytes for known and unknown numbers"
 AUC = "AUC 0.45-0.55 over 2,000 tries"
 GAP = "gap within 20 us"
 WIDEST = 20.0  # microseconds
+QUICKLY = ("REGISTER", "MESSAGE")
 
 
 def measure(scale: Scale) -> Iterator[Figure]:
@@ -31,7 +32,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
 
 
 def _by_bytes(pbx: RunningPbx, store: Store, scale: Scale) -> Iterator[Figure]:
-    methods = alike.METHODS[:4] if scale.quick else alike.METHODS
+    methods = QUICKLY if scale.quick else alike.METHODS
     yield _compared(f"{store.name}: answers, and those to a repetition", alike.compare(pbx, methods, False))
     if not scale.quick:
         asked = alike.ways()
@@ -65,7 +66,7 @@ def _by_time(pbx: RunningPbx, store: Store, scale: Scale) -> Iterator[Figure]:
             ("REGISTER with a wrong password", "REGISTER", True),
             ("MESSAGE with a wrong password", "MESSAGE", True),
         ):
-            times = watch.measure(method, password, scale.of(2000, 400))
+            times = watch.measure(method, password, scale.of(2000, 200))
             yield from _told(f"{store.name}: {what}", times, rnd)
     finally:
         watch.close()

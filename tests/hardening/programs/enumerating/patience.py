@@ -16,7 +16,7 @@ BEFORE = 5
 
 PATIENCE = 300
 
-SILENCE = 0.5
+SILENCE = 1.0
 """Seconds after which there is no answer."""
 
 
