@@ -35,7 +35,7 @@ COMPARE_SHARE = 1 / 60
 LOAD_AFTER = 0.5
 """Seconds after a start; those who are waiting for an answer come first."""
 
-LOAD_SLICE = 500
+LOAD_SLICE = 200
 """Bindings read and taken into the keep-alive at once after a start, so that neither the loop nor the store's thread
 stalls: the first phones are answered meanwhile."""
 
@@ -131,21 +131,25 @@ class Chores:
             self._log.info(f"Call {asked.uniqueid}: an administrator hangs up")
             self._core.calls.hang_up(asked.uniqueid, "hung_up_by_administrator", "administrator")
 
-    def _chore(self, name: str, work: Callable[[], None]) -> None:
-        """At most one of each kind waits, however long the database is away."""
+    def _chore(self, name: str, work: Callable[[], bool | None]) -> None:
+        """At most one of each kind waits, however long the database is away. ``work`` is done again, after what else
+        waits, for as long as it returns True."""
         if name in self._outstanding:
             return
         self._outstanding.add(name)
 
         def run() -> None:
             try:
-                work()
+                more = work()
             except StoreUnavailable:
                 raise  # it is tried again, and counts as waiting until then
             except BaseException:
                 self._outstanding.discard(name)
                 raise
-            self._outstanding.discard(name)
+            if more:
+                self._store.call(run)
+            else:
+                self._outstanding.discard(name)
 
         self._store.call(run)
 
@@ -262,11 +266,13 @@ class Chores:
         recorder = self._core.recorder
         gathered = recorder.take()
 
-        def write() -> None:
-            gathered.write(store)
+        def write() -> bool:
+            if gathered.write(store):
+                return True
             watched = store.watched_numbers(self._clock.wall())
             if watched != recorder.watched:
                 self._in_loop(partial(recorder.watch, watched))
+            return False
 
         self._chore("evidence", write)
 

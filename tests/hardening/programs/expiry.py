@@ -70,7 +70,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
         except SkipTest as missing:
             yield Figure(f"expiry, {make.name}", f"not run: {missing}", "PostgreSQL too", False)
             continue
-        yield from _expiry(store, scale.of(100_000, 5_000), scale.of(45, 4), scale.of(10, 4))
+        yield from _expiry(store, scale.of(100_000, 5_000), scale.of(60, 4), scale.of(10, 4))
 
 
 def _expiry(store: Store, count: int, seconds: float, after: float) -> Iterator[Figure]:
