@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sipcore.evidence.conversations import Entry
 from sipcore.evidence.facts import CallTrace, EvidenceStore, Period, Watched
 from sipcore.evidence.failures import Failure, wire_message
+
+FAILURES, PERIODS, TRACES, WATCHED = 20, 500, 5, 100
+"""Written at once, some ten milliseconds of work: registrations wait for the same thread. All of a flood's failures
+together kept them waiting for 400."""
 
 
 @dataclass(slots=True)
@@ -37,18 +40,21 @@ class Gathered:
     traces: list[RawTrace] = field(default_factory=list)
     watched: list[RawWatched] = field(default_factory=list)
 
-    def write(self, store: EvidenceStore) -> None:
-        """Write what is not written yet: may be called again after :class:`~sipcore.ports.StoreUnavailable`, and
-        then counts nothing twice that was written before."""
-        parts: list[tuple[str, Callable[[], None]]] = [
-            ("failures", lambda: store.write_attempts([failure.attempt() for failure in self.failures])),
-            ("periods", lambda: store.write_periods(self.periods)),
-            ("traces", lambda: store.write_traces([raw.trace() for raw in self.traces])),
-            ("watched", lambda: store.write_watched(
-                [Watched(raw.number, raw.call_id, wire_message(raw.entry, raw.leg)) for raw in self.watched]
-            )),
-        ]
-        for name, write in parts:
-            if getattr(self, name):
-                write()
-                setattr(self, name, [])
+    def write(self, store: EvidenceStore) -> bool:
+        """Write a portion of each that is not written yet, and say whether there is more. May be called again after
+        :class:`~sipcore.ports.StoreUnavailable`, and then counts nothing twice that was written before."""
+        if self.failures:
+            store.write_attempts([failure.attempt() for failure in self.failures[:FAILURES]])
+            del self.failures[:FAILURES]
+        if self.periods:
+            store.write_periods(self.periods[:PERIODS])
+            del self.periods[:PERIODS]
+        if self.traces:
+            store.write_traces([raw.trace() for raw in self.traces[:TRACES]])
+            del self.traces[:TRACES]
+        if self.watched:
+            store.write_watched([
+                Watched(raw.number, raw.call_id, wire_message(raw.entry, raw.leg)) for raw in self.watched[:WATCHED]
+            ])
+            del self.watched[:WATCHED]
+        return bool(self.failures or self.periods or self.traces or self.watched)

@@ -34,7 +34,9 @@ def kept(world: CallWorld, wait: float = LAST_WORDS + 0.5) -> Kept:
     """What has come together, ``wait`` seconds of the world's clock from now."""
     world.pass_time(wait)
     store = Kept()
-    world.core.recorder.take().write(store)  # type: ignore[arg-type]
+    gathered = world.core.recorder.take()
+    while gathered.write(store):  # type: ignore[arg-type]
+        pass
     return store
 
 

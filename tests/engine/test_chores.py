@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from unittest import TestCase
 
 from sipcore.chores import KEEP_ENDED_SECONDS, LOAD_SLICE, Chores
-from tests.engine.core_under_test import Engine, Phone
+from sipcore.evidence.gathered import FAILURES
+from tests.engine.core_under_test import Engine, Phone, make_flow
 
 
 class InstantStore:
@@ -117,6 +118,27 @@ class ChoresTests(TestCase):
         self.assertEqual(sum(1 for place in pings if isinstance(place, tuple)), count)
         busiest = max(number for second, number in pings.items() if isinstance(second, int))
         self.assertLess(busiest, 2 * count / 20, "they are pinged all at once")
+
+    def test_what_a_flood_leaves_behind_is_written_in_portions_between_which_others_have_their_turn(self):
+        for host in range(90):
+            Phone(self.engine, f"9{host:03}", flow=make_flow(host=f"203.0.113.{host}")).register()
+        written: list[int] = []
+        store = WaitingStore()
+        chores = Chores(
+            self.engine.core, store, self.directory, self.engine.clock, self.engine.log, lambda wall: None,
+            lambda work: work(), self.directory,
+        )
+        chores.evidence = SimpleNamespace(
+            write_attempts=lambda attempts: written.append(len(attempts)), watched_numbers=lambda wall: frozenset()
+        )
+        chores.write_evidence()
+        while store.waiting:
+            self.assertEqual(len(store.waiting), 1)  # what else asked meanwhile would stand behind one portion
+            store.waiting.pop(0)()
+        self.assertGreater(sum(written), FAILURES)
+        self.assertLessEqual(max(written), FAILURES)
+        chores.write_evidence()
+        self.assertEqual(len(store.waiting), 1, "the next second's are written too")
 
     @staticmethod
     def sent_in_a_second(engine: Engine) -> list:
