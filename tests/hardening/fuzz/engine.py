@@ -41,9 +41,14 @@ class LoudWorld(CallWorld):
     level = Level.DEBUG
 
     def pump(self) -> None:
-        """Nobody gets a packet who has not sent one."""
+        """Nobody gets a packet who has not sent one; an answer may go to the port that the Via names (RFC 3261 18.2.2,
+        without rport)."""
         waiting = self.core.datagrams_to_send()
-        strange = [flow.remote for _data, flow in waiting if flow.remote not in self.wires]
+        hosts = {host for host, _port in self.wires}
+        strange = [
+            flow.remote for data, flow in waiting
+            if flow.remote not in self.wires and not (data.startswith(b"SIP/2.0") and flow.remote[0] in hosts)
+        ]
         self.core.datagrams_to_send = lambda: waiting  # type: ignore[method-assign]
         super().pump()
         del self.core.datagrams_to_send

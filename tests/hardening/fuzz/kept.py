@@ -77,6 +77,11 @@ KEPT: list[tuple[str, str, bytes]] = [
         "32: a body of many parts that has none",
         in_a_call(b"INVITE", b"Content-Type: multipart/mixed\r\n", b"--\r\n"),
     ),
+    (
+        "call",
+        "an answer to the port that a Via without rport names",
+        in_a_call(b"aaINVITE", b"").replace(b";rport", b"arport"),
+    ),
     ("bencode", "30: lengths that are none", b"1 d5:99999:e"),
     ("bencode", "nested without end", b"1 " + b"l" * 60_000),
 ]
