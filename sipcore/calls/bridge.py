@@ -149,7 +149,9 @@ async def on_update(call: Call, leg: Leg, transaction: ServerTransaction) -> Non
         leg.answer(transaction, 500, [retry_after(1, 10)])
         return
     if isinstance(answer, Response):
-        leg.answer(transaction, answer.status if answer.status not in (401, 407, 408, 481) else 500)
+        # Of those the other phone's would end the whole call (RFC 5057 5.1), or ask for a password that nobody has; 488
+        # leaves everything as it was, and is no fault of ours.
+        leg.answer(transaction, answer.status if answer.status not in (401, 407, 408, 481) else 488)
         return
     leg.sdp_from = offer
     leg.answer(transaction, 200, leg.timer.answer(request, leg.supported), answer)

@@ -49,6 +49,16 @@ class FailuresInMemory(InMemory):
         b.take_bye(theirs)
         call.refused(488)
 
+    def test_a_refusal_of_an_update_that_means_the_other_leg_alone_is_488(self) -> None:
+        a, b = self.phones()
+        ours, theirs = self.connect(a, b)
+        for version, status in enumerate((401, 407, 408), start=2):
+            sent = a.request(ours, "UPDATE", body=a.sdp(version=version))
+            b.respond(b.expect("INVITE"), status)
+            b.expect("ACK")
+            self.assertEqual(488, a.final(sent).status)
+        self.hang_up(a, ours, b, theirs)
+
     def test_the_media_engine_refuses_a_reinvite(self) -> None:
         a, b = self.phones()
         ours, theirs = self.connect(a, b)
