@@ -23,7 +23,8 @@ from sipcore.systemd import notify, watchdog_seconds
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 30.0
 STEADY_AFTER = 60.0  # seconds of life after which the next pause is the first one again
-# Seconds from SIGTERM to SIGKILL. runsip takes four at most, gunicorn three (two and its own end); with the killing all is over within 5.
+# Seconds from SIGTERM to SIGKILL. runsip takes four at most, gunicorn three (two and its own end); with the killing all
+# is over within 5.
 KILL_AFTER = 4.6
 READY_AT_LAST = 15.0  # seconds; by then the person is told where to look, whatever happens
 PR_SET_PDEATHSIG = 1
