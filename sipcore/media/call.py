@@ -56,6 +56,11 @@ class Call:
     touched: float  # monotonic seconds: the last command
     branches: list[Branch] = field(default_factory=list)
 
+    @property
+    def pairs(self) -> int:
+        """Pairs of ports that are open for it."""
+        return sum(1 for _ in self.streams()) // 2
+
     def streams(self) -> Iterator[Stream]:
         for branch in self.branches:
             for side in branch.sides:

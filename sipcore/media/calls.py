@@ -6,6 +6,8 @@ lose are deleted by the PBX. Later offers find their branch by the two tags and 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sipcore.protocol.sdp import Session
 
 from .bencode import Encodable
@@ -19,6 +21,9 @@ from .stream import Loop, Stream
 
 MAX_CALLS = 2000
 MAX_BRANCHES = 32
+MOST_PAIRS = 40
+"""Pairs of ports of one call after which further devices are offered its first medium only, which is the sound."""
+
 Reply = dict[str, Encodable]
 
 
@@ -54,7 +59,7 @@ class Calls:
         call.touched = self._loop.now
         self.calls[call_id] = call
         try:
-            return self._pass(session, message, branch, sender, receiver)
+            return self._pass(session, message, branch, sender, receiver, frugal=call.pairs >= MOST_PAIRS)
         except MediaError:
             if made:
                 self._remove(call, [branch])
@@ -106,16 +111,19 @@ class Calls:
     # A description passes from one side to the other
 
     def _pass(
-        self, session: Session, message: Message, branch: Branch, sender: Side, receiver: Side, *, answer: bool = False
-    ) -> Reply:
+        self, session: Session, message: Message, branch: Branch, sender: Side, receiver: Side, *,
+        answer: bool = False, frugal: bool = False,
+    ) -> Reply:  # fmt: skip
         told = places(session)
         advertised = self._advertised(message, family_of(session), receiver)
         trusted = _received_from(message)
         anywhere = "media-from-anywhere" in words(message, "flags")
         for side in (sender, receiver):
             side.media += [Medium() for _ in range(len(told) - len(side.media))]
-        ports = []
+        ports: list[int] = []
         for place, mine, theirs in zip(told, sender.media, receiver.media, strict=False):
+            if frugal and theirs.rtp is None and any(ports):
+                place = replace(place, rejected=True)
             mine.place, mine.trusted, mine.anywhere = place, trusted, anywhere
             if place.rejected or (answer and theirs.place is not None and theirs.place.rejected):
                 self._close(mine)

@@ -17,6 +17,9 @@ MAX_COOKIE = 64  # bytes
 EXPEDITED = 0xB8
 """The TOS byte of voice: DSCP EF, 46 (RFC 3246)."""
 
+MOST_MEDIA = 4
+"""Media of one description that are relayed: sound, video, a shared screen and one more."""
+
 SUITES = (
     "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
     "AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32",
@@ -162,14 +165,21 @@ class Path:
 
 def _without_detours(sdp: bytes) -> bytes:
     """Without what names places besides those of `c=` and `m=`: rtpengine sends to ICE candidates to try them (although
-    told to remove them), and RTCP to wherever `a=rtcp` says (RFC 3605), whoever lives there."""
+    told to remove them), and RTCP to wherever `a=rtcp` says (RFC 3605), whoever lives there. And with no more than
+    ``MOST_MEDIA`` media: the others get port 0, which refuses them (RFC 3264 6)."""
     kept = []
+    media = 0
     for line in sdp.splitlines(keepends=True):
         if line.startswith((b"a=candidate:", b"a=remote-candidates:", b"a=ice-", b"a=end-of-candidates")):
             continue
         if line.startswith(b"a=rtcp:"):
             number, space, _ = line.partition(b" ")
             line = number + line[len(line.rstrip(b"\r\n")) :] if space else line
+        elif line.startswith(b"m="):
+            words = line.split(b" ", 2)
+            media += len(words) == 3 and words[1].partition(b"/")[0].strip(b"0") != b""
+            if media > MOST_MEDIA:
+                line = b" ".join((words[0], b"0", *words[2:]))
         kept.append(line)
     return b"".join(kept)
 

@@ -3,6 +3,7 @@
 import unittest
 
 from sipcore.media.errors import MediaRefused
+from sipcore.media.ng import Path
 from sipcore.media.pool import echo_answer
 from sipcore.media.rewrite import places, read, rewrite
 from sipcore.protocol.sdp import parse_sdp
@@ -148,6 +149,15 @@ class DescriptionTests(unittest.TestCase):
         self.assertEqual(session.direction_of(session.media[0]), "recvonly")
         self.assertEqual(len(session.media[0].getall("crypto")), 1)
         self.assertTrue(all(media.rejected for media in parse_sdp(echo_answer(wire(CHROMIUM))).media))
+
+    def test_of_many_media_four_are_relayed_and_the_others_refused_in_their_place(self) -> None:
+        head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+        lines = ["m=audio 4000 RTP/AVP 0", "m=video 0 RTP/AVP 97"]
+        lines += [f"m=audio {4002 + 2 * number}/2 RTP/AVP 8" for number in range(5)]
+        for end in ("\r\n", "\n"):
+            sent = Path().keys((head + "".join(line + end for line in lines)).encode())["sdp"]
+            ports = [media.port for media in parse_sdp(sent).media]
+            self.assertEqual(ports, [4000, 0, 4002, 4004, 4006, 0, 0])
 
     def test_too_much_and_nonsense(self) -> None:
         for text in ("", "v=1\n", BARESIP + "m=audio 1 RTP/AVP 0\n" * 40, BARESIP.replace("18554", "99999")):
