@@ -161,7 +161,8 @@ class Endpoint:
             return False
         answered = transaction.state in _ANSWERED
         if request.method != "ACK":
-            transaction.flow = _way_back(request, flow)  # a NAT may have given the repetition another port
+            if request.via_text == transaction.request.via_text:  # else it was damaged on its way
+                transaction.flow = _way_back(request, flow)  # a NAT may have given the repetition another port
             self._run(transaction, transaction.fire("request"), now)
         elif "deliver" in (actions := transaction.fire("ack")):
             return False

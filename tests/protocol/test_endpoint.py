@@ -75,6 +75,16 @@ class SourceTest(unittest.TestCase):
         (first, there), (second, here) = endpoint.datagrams_to_send()
         self.assertEqual((first, there, here), (second, FLOW, rebound))
 
+    def test_a_repetition_with_another_via_moves_nothing(self):
+        """Its rport was damaged: the answer to the whole one still goes where that came from."""
+        via = f"SIP/2.0/UDP {PHONE[0]}:5070;branch=z9hG4bK-1;rport"
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(via), FLOW, 0.0)
+        transaction = endpoint.accept(endpoint.next_event().request, FLOW, 0.0)
+        endpoint.receive_datagram(register(via.replace("rport", "rpost")), FLOW, 0.1)
+        endpoint.respond(transaction, make_response(transaction.request, 200), 0.2)
+        self.assertEqual([flow for _, flow in endpoint.datagrams_to_send()], [FLOW])
+
     def test_another_address_cannot_touch_the_transaction(self):
         endpoint = new_endpoint()
         endpoint.receive_datagram(register(), FLOW, 0.0)
