@@ -230,10 +230,11 @@ class ReflectionTests(InMemory):
     def test_no_version_is_told_50(self) -> None:
         phone = self.phone()
         stranger = self.phone("1", register=False, password=None)
+        usual = [("Contact", stranger.contact), ("User-Agent", "Z 5.6.4 v2.10.20.5"), ("Accept", "application/sdp")]
         answers = [
             phone.register(),
             *(
-                stranger.ask(method, f"sip:{phone.domain}", [], authenticate=False)
+                stranger.ask(method, f"sip:{phone.domain}", usual, authenticate=False)
                 for method in ("OPTIONS", "MESSAGE", "PUBLISH")
             ),
         ]
