@@ -6,7 +6,7 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 
 from extensions.models import Binding
 from pbx.calls.models import CallRecord
@@ -22,13 +22,15 @@ from tests.extensions.rows import make_binding, make_extension
 HOURS = timedelta(hours=2)
 
 
-class ClockTests(TestCase):
+class Beats:
     def setUp(self):
         self.now = datetime.now(UTC)
 
     def beat(self, at: datetime | None = None) -> None:
         beat("test", 0, 1, "udp", self.now, at or self.now)
 
+
+class ClockTests(Beats, TestCase):
     def test_set_either_way(self):
         self.beat()
         self.assertAlmostEqual(clock_was_set("test", 0, self.now + HOURS), 7200, delta=1)
@@ -47,6 +49,8 @@ class ClockTests(TestCase):
             SipProcess.objects.update(boot=boot)
             self.assertEqual(clock_was_set("test", 0), 0.0)
 
+
+class StartTests(Beats, TransactionTestCase):
     def test_a_start_after_it_moves_what_is_stored_once(self):
         binding = make_binding(make_extension("1001"), seconds_left=300)
         # The clock says two hours more than when these were written.
