@@ -14,6 +14,9 @@ from .bencode import Decoded, Encodable
 from .errors import MediaError
 
 MAX_COOKIE = 64  # bytes
+KEY = "SIP_RELAY_KEY"
+"""In the environment of a relay, which other users of this machine cannot read: whose commands it obeys."""
+
 EXPEDITED = 0xB8
 """The TOS byte of voice: DSCP EF, 46 (RFC 3246)."""
 

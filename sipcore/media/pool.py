@@ -75,7 +75,8 @@ class NgPool:
         self._ping_every = ping_every
         self._lost = lost
         self._changed = changed
-        self._prefix = secrets.token_hex(4)
+        self.key = secrets.token_hex(16)
+        """Begins each cookie of ours. Relays that are told it obey nobody else on this machine."""
         self._numbers = itertools.count(1)
         self._pinger: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
@@ -311,7 +312,7 @@ class NgPool:
         self, member: Member, message: Mapping[str, Encodable], *, seconds: float | None = None
     ) -> dict[str, Decoded]:
         loop = asyncio.get_running_loop()
-        cookie = f"{self._prefix}_{next(self._numbers)}".encode()
+        cookie = f"{self.key}_{next(self._numbers)}".encode()
         data = ng.pack(cookie, message)
         if member.socket is None:
             await self._connect(member)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .ng import KEY
+
 START_SECONDS = 10.0  # a relay that is not ready by then is killed
 STOP_SECONDS = 1.0  # a relay that has not ended by then is killed
 FIRST_PAUSE = 0.2  # seconds before a relay that died is started again; doubled while it keeps dying
@@ -52,6 +54,7 @@ class RelayProcesses:
 
     ``died(url)`` is called in the loop when a relay has ended unasked, ``started(url)`` when it is there again (with
     the same url where its port is still free, else ``moved(old, new)`` comes before). ``log``: one English line.
+    ``key``: that of the pool; without one the relays obey every user of this machine.
     Start it from the main thread: the kernel ties the end of the relays to the thread that started them."""
 
     def __init__(
@@ -65,6 +68,7 @@ class RelayProcesses:
         moved: Callable[[str, str], None] = lambda old, new: None,
         log: Callable[[str], None] = lambda line: None,
         options: Sequence[str] = (),
+        key: str = "",
     ) -> None:
         self._workers = [_Worker(number, ports) for number, ports in enumerate(port_slices(*ports, workers))]
         self._addresses = list(addresses)
@@ -73,6 +77,7 @@ class RelayProcesses:
         self._moved = moved
         self._log = log
         self._options = list(options)
+        self._environment = {**os.environ, KEY: key}
         self._stopping = False
 
     @property
@@ -114,7 +119,7 @@ class RelayProcesses:
             arguments += ["--address", address]
         process = worker.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "sipcore.media.relay", *arguments,
-            cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            cwd=ROOT, env=self._environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None
         line = b""

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import hmac
 import os
 import resource
 import secrets
@@ -54,9 +55,13 @@ class Stop(Exception):
 
 
 class Relay:
-    """``address``: where ``ng`` is listened to. Raises OSError when that cannot be bound."""
+    """``address``: where ``ng`` is listened to. ``key``: what the cookies of commands that are obeyed begin with, ""
+    for all. Raises OSError when the address cannot be bound."""
 
-    def __init__(self, address: Address, ports: Ports, advertised: dict[str, str], idle: float = IDLE_CALL) -> None:
+    def __init__(
+        self, address: Address, ports: Ports, advertised: dict[str, str], idle: float = IDLE_CALL, key: str = ""
+    ) -> None:
+        self._key = key.encode()
         self.now = time.monotonic()
         self._epoll = select.epoll()
         self._hot: dict[int, tuple[socket.socket, Stream]] = {}
@@ -195,7 +200,11 @@ class Relay:
         try:
             cookie, message = ng.unpack(data)
         except ng.BadMessage as error:
-            return ng.pack(error.cookie, {"result": "error", "error-reason": error.reason}) if error.cookie else b""
+            if not error.cookie or not self._obeys(error.cookie):
+                return b""
+            return ng.pack(error.cookie, {"result": "error", "error-reason": error.reason})
+        if not self._obeys(cookie):
+            return b""
         key = (source, cookie)
         known = self._cookies.get(key)
         if known is not None:
@@ -215,6 +224,10 @@ class Relay:
         if len(self._cookies) > COOKIES:
             self._cookies.popitem(last=False)
         return answer
+
+    def _obeys(self, cookie: bytes) -> bool:
+        """Any user of this machine can send to us, and could listen in or end calls."""
+        return hmac.compare_digest(cookie[: len(self._key)], self._key)
 
     def _execute(self, message: ng.Message) -> dict[str, Encodable]:
         match message.get("command"):
@@ -276,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.setpriority(os.PRIO_PROCESS, 0, NICE)
     try:
         ports = Ports(first, last, quarantine=chosen.quarantine)
-        relay = Relay(address, ports, addresses, chosen.idle)
+        relay = Relay(address, ports, addresses, chosen.idle, os.environ.pop(ng.KEY, ""))
     except OSError as error:
         print(f"relay: {chosen.ng}: {error.strerror}", file=sys.stderr)
         return 2

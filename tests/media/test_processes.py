@@ -32,10 +32,44 @@ def alive(pid: int) -> bool:
         return False
 
 
+def deaf_for(opened: socket.socket) -> bytes:
+    opened.setblocking(False)
+    try:
+        return opened.recv(65_535)
+    except BlockingIOError:
+        return b""
+
+
 class SupervisorTests(unittest.TestCase):
     def setUp(self) -> None:
         self.background = Background()
         self.addCleanup(self.background.stop)
+
+    def test_a_relay_that_was_told_a_key_obeys_its_pool_alone_also_after_it_was_started_again(self) -> None:
+        pool = NgPool([], ping_every=0.1)
+        relays = RelayProcesses(
+            ports=port_range(), addresses=ADDRESSES, key=pool.key, died=lambda url: pool.died(url)
+        )
+        pool.set_members(self.background.run(relays.start()))
+        self.addCleanup(lambda: self.background.run(relays.stop()))
+        self.background.run(pool.start())
+        self.addCleanup(lambda: self.background.run(pool.close()))
+        self.background.run(pool.offer("secret", "a", SDP))
+        other = NgPool(relays.urls, timeout=0.5)
+        self.addCleanup(lambda: self.background.run(other.close()))
+        with self.assertRaises(MediaUnavailable):
+            self.background.run(other.calls_of(relays.urls[0]))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as neighbour:
+            neighbour.connect(ng.parse_url(relays.urls[0]))
+            for packet in (b"1 d7:command4:liste", b"_ d7:command4:liste", b"1 x", pool.key[1:].encode() + b" d"):
+                neighbour.send(packet)
+            self.background.run(pool.query("secret"))  # served after those
+            self.assertEqual(deaf_for(neighbour), b"")
+        self.assertNotIn(pool.key, Path(f"/proc/{relays.pids[0]}/cmdline").read_text())
+        old = relays.pids
+        os.kill(old[0], signal.SIGKILL)
+        wait_until(lambda: relays.pids != old and pool.alive == relays.urls, "it is back")
+        self.assertEqual(self.background.run(pool.offer("new", "a", SDP))[:3], b"v=0")
 
     def test_a_killed_relay_is_noticed_and_replaced_and_its_calls_are_named(self) -> None:
         events: list[object] = []

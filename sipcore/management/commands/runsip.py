@@ -309,6 +309,7 @@ class SipServerProcess:
 
     def _own_relays(self) -> RelayProcesses:
         relays = RelayProcesses(
+            key=self._pool.key,
             workers=settings.RTP_WORKERS,
             ports=rtp_ports(settings.RTP_PORTS),
             addresses=[own_address()],
