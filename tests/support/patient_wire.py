@@ -203,7 +203,7 @@ class PatientWire:
         host, port = self.address
         lines = [FROM.search(message) for message in (answer, request)]
         return (
-            b"SIP/2.0/UDP %s:%d;" % (host.encode(), port) in answer
+            b"\r\nVia: SIP/2.0/UDP %s:%d;" % (host.encode(), port) in answer
             and asked is not None
             and asked.call == head.call
             and lines[0] is not None
