@@ -35,6 +35,10 @@ MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
 
 _LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
 
+_LARGE_ANSWER, _LARGE_ANSWERS = 4096, 4 * 1024 * 1024
+"""Bytes: of one answer, which repeats the Via lines of its request, and of all that are longer. Those beyond are not
+kept, and no ordinary one is lost for them."""
+
 _ANSWERED = (State.ACCEPTED, State.COMPLETED, State.CONFIRMED)
 _NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
 
@@ -72,6 +76,7 @@ class Endpoint:
         # each second, and Timer J for each of them would cost more than all the rest.
         self._answers: dict[str, bytes] = {}
         self._slices: deque[tuple[float, list[str]]] = deque()
+        self._large = 0  # bytes of large answers
 
     # -- what comes in
 
@@ -443,6 +448,10 @@ class Endpoint:
         return ""
 
     def _remember(self, key: str, data: bytes, now: float) -> None:
+        if len(data) > _LARGE_ANSWER:
+            if self._large + len(data) > _LARGE_ANSWERS:
+                return  # a repetition will be answered as if it were new
+            self._large += len(data)
         slices = self._slices
         end = now + self._timers.long
         if not slices or slices[-1][0] < end:
@@ -454,7 +463,9 @@ class Endpoint:
 
     def _forget_slice(self) -> None:
         for key in self._slices.popleft()[1]:
-            self._answers.pop(key, None)
+            data = self._answers.pop(key, b"")
+            if len(data) > _LARGE_ANSWER:
+                self._large -= len(data)
 
 
 def _bounded(key: str) -> str:

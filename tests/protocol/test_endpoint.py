@@ -268,6 +268,29 @@ class MemoryTest(unittest.TestCase):
         endpoint.receive_datagram(register("SIP/2.0/UDP a;branch=z9hG4bK9.19"), FLOW, 9.5)
         self.assertIsInstance(endpoint.next_event(), events.Retransmission)
 
+    def test_large_answers_are_bounded_in_bytes_and_push_no_other_out(self):
+        """Who has the right password can make each as long as a packet: an answer repeats the Via lines."""
+        endpoint = new_endpoint()
+
+        def answered(branch: str, now: float) -> None:
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP 192.168.1.20;branch=z9hG4bK{branch}"), FLOW, now)
+            asked = endpoint.next_event().request
+            endpoint.respond(endpoint.accept(asked, FLOW, now), make_response(asked, 200), now)
+            endpoint.datagrams_to_send()
+
+        for round in range(2):
+            now = 100.0 * round
+            answered(f"honest{round}", now)
+            for number in range(400):
+                answered(f"{round}.{number};x={'v' * 30_000}", now)
+            self.assertEqual(endpoint.answers_kept, 1 + 4 * 1024 * 1024 // 30_200, round)
+            endpoint.receive_datagram(
+                register(f"SIP/2.0/UDP 192.168.1.20;branch=z9hG4bKhonest{round}"), FLOW, now + 1.0
+            )
+            self.assertIsInstance(endpoint.next_event(), events.Retransmission)
+            endpoint.handle_timeout(now + 40.0)
+            self.assertEqual(endpoint.answers_kept, 0)
+
     def test_a_flood_without_password_leaves_nothing(self):
         endpoint = new_endpoint()
         for number in range(2000):
