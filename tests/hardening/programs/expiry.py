@@ -70,7 +70,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
         except SkipTest as missing:
             yield Figure(f"expiry, {make.name}", f"not run: {missing}", "PostgreSQL too", False)
             continue
-        yield from _expiry(store, scale.of(100_000, 5_000), scale.of(60, 4), scale.of(10, 4))
+        yield from _expiry(store, scale.of(100_000, 5_000), scale.of(60, 6), scale.of(10, 4))
 
 
 def _expiry(store: Store, count: int, seconds: float, after: float) -> Iterator[Figure]:
@@ -84,9 +84,11 @@ def _expiry(store: Store, count: int, seconds: float, after: float) -> Iterator[
         with Pinged(row["remote_port"]) as pinged:
             end = time.time() + seconds + WRITING
             store_bindings(store, like=LIKE, count=count, expires=end - time.time())
+            if isinstance(store, PostgresStore):
+                store.cluster.execute("ANALYZE", store.database)  # as autovacuum does for a table that grew by itself
             pbx.start()
             wait_until(lambda: time.time() >= end - BEFORE, "the time before the end", seconds + 30)
-            known, before = len(pinged.phones), len(pbx.registered_numbers())
+            before = len(pbx.registered_numbers())
             with HonestPhone(pbx, HONEST, PASSWORD) as honest:
                 wait_until(lambda: time.time() >= end + after, "the time after the end", 60)
             left = len(pbx.registered_numbers() - {LIKE, HONEST})
@@ -97,8 +99,8 @@ def _expiry(store: Store, count: int, seconds: float, after: float) -> Iterator[
         alive = pbx.program.running
     where = store.name
     yield Figure(
-        f"{where}: taken up before", f"{before} in the database, {known} pinged", f"{count} in the database",
-        before >= count and known > 0,
+        f"{where}: taken up before", f"{before} in the database, {len(pinged.phones)} pinged",
+        f"{count} in the database", before >= count and len(pinged.phones) > 0,
     )
     yield Figure(
         f"{where}: an honest phone, from {BEFORE:.0f} s before to {after:.0f} s after",
