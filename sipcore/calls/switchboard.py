@@ -377,7 +377,7 @@ class Switchboard:
         try:
             leg.dialog.receive_request(request)
         except SipError as error:
-            leg.answer(transaction, error.status)
+            self.respond(transaction, make_response(request, error.status, error.reason))
             return
         if unsupported := sorted(request.require - SUPPORTED):
             leg.answer(transaction, 420, [("Unsupported", ", ".join(unsupported))])
