@@ -3,18 +3,21 @@ behind the password is reached. His other phone answers what reaches it, spoiled
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import socket
+from collections.abc import Callable
 from unittest import SkipTest
 
 from tests.hardening.fuzz.seeds import SDP
 from tests.hardening.programs.fuzzing.mutation import Mutator
 from tests.support.pbx import RunningPbx
-from tests.support.phone import Challenge, Phone, authorization
+from tests.support.phone import Answer, AnswerFault, Challenge, Phone, authorization
 
 START = re.compile(rb"(\S+) (\S*) ")
 NONCE_USES = 300
+TRIES = 20
 
 HEAD = (
     "Via: SIP/2.0/UDP {place};rport;branch=z9hG4bK@ID@\r\nMax-Forwards: 70\r\n"
@@ -80,16 +83,25 @@ class Insider:
     def settle(self) -> None:
         """Both phones are registered, and the nonce is good. Raises ``SkipTest`` when they are not let in."""
         for phone in (self._asking, self._other):
-            phone.unregister_all()  # what was spoiled, and the seed before, have left as many devices as there may be
-            if phone.register().status != 200:
+            # What was spoiled, and the seed before, have left as many devices as there may be.
+            self._patiently(phone.unregister_all)
+            if self._patiently(phone.register).status != 200:
                 raise SkipTest(f"{phone.number} cannot register: {phone.answers[-1].status}")
         self._challenge, self._uses = None, 0
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """Both phones may ring while they wait for an answer."""
+        for _ in range(TRIES):
+            with contextlib.suppress(AnswerFault):
+                return ask()
+            self.answer()
+        return ask()
 
     def _authorization(self, data: bytes) -> bytes:
         if self._challenge is None:
             # A nonce of one's own address, as a REGISTER without credentials gets it.
             self._asking.challenge = None
-            answer = self._asking.ask("REGISTER", [])
+            answer = self._patiently(lambda: self._asking.ask("REGISTER", []))
             self._challenge, self._uses = self._asking._chosen_challenge(answer), 0
         found = START.match(data)
         method, uri = (found[1], found[2]) if found else (b"REGISTER", b"sip:pbx.test")
@@ -113,9 +125,13 @@ class Insider:
 
     def answer(self) -> None:
         """What the other phone says to all that has come to it."""
+        for phone in (self._asking, self._other):
+            self._answer_as(phone)
+
+    def _answer_as(self, phone: Phone) -> None:
         while True:
             try:
-                data, source = self._other.socket.recvfrom(65535)
+                data, source = phone.socket.recvfrom(65535)
             except OSError:
                 return
             if data.startswith((b"SIP/2.0", b"ACK")) or not data.strip(b"\r\n\0"):
@@ -131,4 +147,4 @@ class Insider:
             rest = b"\r\n".join([b"", *copied, to, contact, b"Content-Length: 0", b"", b""])
             if not ordinary:
                 rest = self._mutate(rest)  # not its status: a 500 of the phone's own is passed on
-            self._other.socket.sendto((b"SIP/2.0 " + status + rest)[:65_507], source)
+            phone.socket.sendto((b"SIP/2.0 " + status + rest)[:65_507], source)
