@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
 
+from sipcore.guard.blocks import source_key
 from sipcore.protocol.flow import Flow
 
 MOST_PACKETS = 8_000
@@ -204,7 +205,7 @@ class _Lane:
         self.fattest = ""
 
     def put(self, data: bytes, flow: Flow) -> None:
-        host = flow.remote[0]
+        host = source_key(flow.remote[0])
         waiting = self.by_host.get(host)
         if waiting is None:
             waiting = self.by_host[host] = deque()

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from sipcore.guard.blocks import source_key
 from sipcore.ports import BindingId
 
 HELLO_SECONDS = 10.0
@@ -43,7 +44,8 @@ Group = OrderedDict[str, "Peer"]
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """One connection. ``begun``: since when a message is incomplete; ``bindings``: when each of them ends."""
+    """One connection. ``host``: its address, or the /64 of that, which is one customer's; ``begun``: since when a
+    message is incomplete; ``bindings``: when each of them ends."""
 
     connection: str
     host: str
@@ -72,6 +74,7 @@ class Connections:
 
     def opened(self, connection: str, host: str, now: float) -> str | None:
         """A new connection. Returns the one that must be closed for it, if any; it may be the new one itself."""
+        host = source_key(host)
         peer = self._peers[connection] = Peer(connection, host, now)
         self._rank(peer)
         silent, spoken = self._of_host[host]

@@ -38,7 +38,8 @@ LINGER_SECONDS = 2.0
 """After a last answer, so that it arrives: what still comes in would otherwise reset the connection under it."""
 
 KEPT_IN_ALL = 32 * 1024 * 1024
-"""Bytes of incomplete messages and unread answers of all connections together; past it, large ones are closed."""
+"""Bytes of incomplete messages and unread answers of all connections together; past it, those of
+strangers that keep most are closed, until an eighth is free."""
 
 KEPT_SMALL = 4096
 
@@ -209,8 +210,17 @@ class TcpSockets:
             self._core.receive(message, flow)
         if framer.fault is not None:
             self._break(connection, framer.fault.reason)
-        elif self._kept > KEPT_IN_ALL and connection.kept > KEPT_SMALL:
-            self._end(connection, "too much is waiting for the rest of its message")
+        elif self._kept > KEPT_IN_ALL:
+            self._relieve(connection)
+
+    def _relieve(self, last: TcpConnection) -> None:
+        """Who hoards goes, and not whose message was the last straw; that one only when nobody else is left."""
+        large = [one for one in self._connections.values() if one.kept > KEPT_SMALL]
+        hoarders = [one for one in large if not self._peers.is_registered(one.name)] or [last]
+        for one in sorted(hoarders, key=lambda one: one.kept, reverse=True):
+            if self._kept <= KEPT_IN_ALL * 7 // 8:
+                break
+            self._end(one, "too much is waiting for the rest of its message")
 
     def _break(self, connection: TcpConnection, why: str) -> None:
         """The stream cannot be read on: a last answer, if it deserves one, and the end."""

@@ -64,6 +64,11 @@ class TooMany(ConnectionsCase):
             self.assertEqual(self.open("honest", "other"), ["x0", "x1"])
             self.assertEqual(self.open("one more"), ["honest"], "of the silent the oldest goes, once there are many")
 
+    def test_the_addresses_of_one_customer_count_together(self):
+        self.open("a", host="2001:db8::1"), self.open("b", host="2001:db8::2"), self.open("c", host="2001:db8::3")
+        self.assertEqual(self.open("d", host="2001:db8::ffff:1"), ["a"])
+        self.assertEqual(self.open("e", host="2001:db8:0:1::1"), [None])
+
     def test_another_address_is_not_touched(self):
         self.open("other", host="192.0.2.2")
         self.assertEqual(self.open("a", "b", "c", "d"), [None, None, None, "a"])

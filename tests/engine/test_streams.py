@@ -364,6 +364,20 @@ class Strangers(TcpCase):
             phone.send(options(2))
             self.assertEqual((await phone.receive()).status, 200)
 
+    async def test_when_too_much_is_kept_whoever_hoards_goes_and_not_whose_message_comes_next(self):
+        hoarders = [await self.connect(f"x{number}") for number in range(3)]
+        for number, hoarder in enumerate(hoarders):
+            hoarder.send(b"INVITE sip:1@pbx SIP/2.0\r\nContent-Length: 60000\r\n\r\n" + bytes(30_000 - 1000 * number))
+        await self.until(lambda: self.server._tcp._kept > 87_000, "all of it is kept")
+        honest = await self.connect("1001")
+        with patch.object(tcp_socket, "KEPT_IN_ALL", 90_000):
+            data = honest.request(headers=["X: " + "y" * 10_000])
+            honest.send(data[:9000])
+            self.assertEqual(await hoarders[0].rest(), b"")
+            honest.send(data[9000:])
+            self.assertEqual((await honest.receive()).status, 401)
+        self.assertLess(self.server._tcp._kept, 90_000)
+
     async def test_who_asks_and_never_reads_is_closed(self):
         phone = await self.connect(receive_buffer=4096)
         await phone.register()
