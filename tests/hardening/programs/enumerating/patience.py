@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from tests.hardening.conformance.peer import Silence
@@ -14,7 +15,8 @@ HAMMERING = 101
 BEFORE = 5
 """Unknown numbers that are tried before the one in question; the sixth blocks the address."""
 
-PATIENCE = 300
+PATIENCE = 8.0
+"""Seconds until an address must be blocked."""
 
 SILENCE = 1.0
 """Seconds after which there is no answer."""
@@ -39,9 +41,9 @@ def among_unknown(pbx: RunningPbx) -> Iterator[tuple[str, list[str]]]:
             course = [_try(stranger, str(unknown)) for unknown in range(9000, 9000 + BEFORE)]
             course.append(_try(stranger, number))
             # The store is asked first who is known good there: meanwhile everybody is sent away.
-            for _ in range(PATIENCE):
-                if (last := _try(stranger, "9100")) == "silence":
-                    break
+            end = time.monotonic() + PATIENCE
+            while (last := _try(stranger, "9100")) != "silence" and time.monotonic() < end:
+                time.sleep(0.1)
             courses[kind] = [*course, last, _try(stranger, number)]
     yield from _different("among unknown ones", courses)
 
