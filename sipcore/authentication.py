@@ -5,6 +5,7 @@ and is the same each time the same request comes (RFC 3261 section 8.2.7)."""
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,12 +98,13 @@ class Authenticator:
     def source(self, request: Request, flow: Flow) -> str:
         """The phone's address: the packet's, or what a trusted proxy in front says it was. Each proxy vouches for the
         Via below its own (RFC 3261 18.2.1) and for no other: whatever stands further down the sender may have
-        invented."""
+        invented. A ``received`` that is no address no proxy has written."""
         host = flow.remote[0]
         if self._trusted_proxy(host):
             for value in split_list(", ".join(request.getall("Via")))[1:]:
                 via = parse_via(value)
-                host = via.params.get("received") or via.host
+                received = via.params.get("received") or ""
+                host = received if is_address(received) else via.host
                 if not self._trusted_proxy(host):
                     break
         return host
@@ -148,6 +150,15 @@ class Authenticator:
         if request.method == "REGISTER" and request.to.uri.canonical_user.lower() != user:
             return Refused(403, Cause.THIRD_PARTY)
         return None
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, also in brackets."""
+    try:
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def is_from_here(flow: Flow) -> bool:

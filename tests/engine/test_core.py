@@ -160,6 +160,10 @@ class Nonces(EngineTestCase):
         self.assertEqual(via_proxy(b"203.0.113.5").status, 401)
         self.assertTrue(self.stale(via_proxy(b"203.0.113.6")))
         self.assertEqual(via_proxy(b"203.0.113.6").status, 200)
+        for invented in (b"office", b"203.0.113.999", b"0x7f000001"):
+            request = via_proxy(invented)
+            source = self.engine.core.authenticator.source(request, self.phone.flow)
+            self.assertEqual(source, "192.168.1.5", "no proxy has written that: the Via's own address")
 
 
 class Refusing(EngineTestCase):
