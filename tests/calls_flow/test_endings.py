@@ -67,8 +67,8 @@ class Endings(RealCase):
         self.ended(c, d, "pbx_stopped", "NO ANSWER", "pbx")
 
     def test_the_relays_end_with_it(self) -> None:
+        wait_until(self.children, "the relays")
         children = self.children()
-        self.assertTrue(children)
         self.pbx.kill9()
         self.addCleanup(self.pbx.start)
         wait_until(lambda: not any(map(_runs, children)), "the end of the relays", 5)
