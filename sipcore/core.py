@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sipcore.admission import Classifier
 from sipcore.authentication import Authenticator, Challenge
 from sipcore.calls.leg import ALLOW
 from sipcore.clock import Clock
 from sipcore.evidence.recorder import Recorder
 from sipcore.guard.door import Door
-from sipcore.inbox import Classifier
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.later import retry_after

@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from sipcore.admission import Rank
 from sipcore.core import Core
-from sipcore.inbox import Inbox, Rank
+from sipcore.inbox import Inbox
 from sipcore.log import SipLog
 from sipcore.memory import Memory
 from sipcore.protocol.flow import Flow

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import count
 from unittest import TestCase
 
+from sipcore.admission import Rank
 from sipcore.guard.blocks import ADMINISTRATOR, Block, KnownDevice
 from sipcore.guard.door import Door
 from sipcore.guard.guard import Guard
-from sipcore.inbox import Rank
 from sipcore.protocol.flow import Flow
 from tests.engine.asking import flow as make_flow
 from tests.engine.core_under_test import Engine, Phone

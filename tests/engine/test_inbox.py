@@ -5,7 +5,8 @@ from __future__ import annotations
 import tracemalloc
 from unittest import TestCase
 
-from sipcore.inbox import Classifier, Inbox, Rank
+from sipcore.admission import Classifier, Rank
+from sipcore.inbox import Inbox
 from sipcore.protocol.message import Request, make_response
 from tests.engine.asking import flow
 from tests.engine.core_under_test import Engine, Phone
