@@ -44,7 +44,7 @@ class ExtensionAdmin(admin.ModelAdmin):
 
     def lookup_allowed(self, lookup, value, request=None):
         # ?password__startswith= would tell the hash, a character a question.
-        return not lookup.startswith("password") and super().lookup_allowed(lookup, value, request)
+        return lookup.partition("__")[0] != "password" and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request):
         return for_list(super().get_queryset(request))

@@ -30,8 +30,7 @@ class QuietCase(TestCase):
     def setUp(self) -> None:
         super().setUp()
         for name in (
-            "django.request", "django.security.csrf", "django.security.DisallowedHost",
-            "django.security.DisallowedModelAdminLookup", "pbx.provisioning", "pbx.web",
+            "django.request", "django.security.csrf", "django.security.DisallowedHost", "pbx.provisioning", "pbx.web",
         ):
             logger = logging.getLogger(name)
             self.addCleanup(logger.setLevel, logger.level)
