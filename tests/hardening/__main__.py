@@ -4,7 +4,8 @@
 
 Root and the programs that ``.ci/run`` installs are needed for the whole (network namespaces, a small tmpfs, PostgreSQL,
 rtpengine, libfaketime). Run it on a machine that does nothing else. ``--quick`` does each in small, in five minutes in
-all, and does not fail for figures that hang on the machine's speed. Ends with the number of goals missed."""
+all, and does not fail for figures that hang on the machine's speed. Ends with the number of goals missed, but for those
+that a program of others misses."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
                 skipped += 1
                 continue
             judged = not (figure.timed and scale.quick)
-            missed += judged and not figure.met
+            missed += judged and not figure.met and not figure.of_others
             print(_line(figure, judged), flush=True)
         print(f"  ({time.monotonic() - begin:.0f} s)\n", flush=True)
     print(f"{missed} goals missed, {skipped} programs not run")

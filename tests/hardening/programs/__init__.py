@@ -25,7 +25,9 @@ class Figure:
     timed: bool = False
     """It depends on how busy the machine is: ``--quick`` shows it and does not fail for it."""
     cause: str = ""
-    """Of a miss that is known: why, and what it would take."""
+    """Of a miss: why, or where; of a known one what it would take."""
+    of_others: bool = False
+    """It is known that a program of others misses it (an rtpengine): shown as missed, and not counted."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Talk:
         return [
             Figure(
                 f"{where}: packets sprayed, of which reached a phone, sent to a sprayer",
-                f"{sent}, {inward}, {out}", GOAL, not (out or inward),
+                f"{sent}, {inward}, {out}", GOAL, not (out or inward), of_others=bool(cause),
                 cause=" ".join(filter(None, (self._phases(), cause))),
             ),
             Figure(
