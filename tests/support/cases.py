@@ -19,6 +19,8 @@ PASSWORD = "s3cret-pass"
 
 
 class PbxCase(unittest.TestCase):
+    tags = frozenset({"own-database"})
+    """It has nothing to do with the database of ``manage.py test``: ``.ci/run`` runs it once, not on each of them."""
     settings: ClassVar[Mapping[str, str]] = {}
     crowd: ClassVar[bool] = False
     place: ClassVar[Mapping[str, Any]] = {}
