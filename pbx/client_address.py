@@ -7,6 +7,8 @@ from ipaddress import ip_address, ip_network
 from django.conf import settings
 from django.http import HttpRequest
 
+from pbx.throttle import network_of
+
 
 def client_address(request: HttpRequest) -> str:
     """The address of the browser or phone. ``X-Forwarded-For`` is believed only from WEB_TRUSTED_PROXIES, and read
@@ -22,11 +24,7 @@ def client_address(request: HttpRequest) -> str:
 
 def throttled_address(request: HttpRequest) -> str:
     """What the tries of one stranger are counted by: of an IPv6 address the first of its /64, which is all his."""
-    try:
-        address = ip_address(client_address(request))
-    except ValueError:
-        return "0.0.0.0"
-    return str(ip_network((address, 64), strict=False)[0] if address.version == 6 else address)
+    return network_of(client_address(request)).partition("/")[0] or "0.0.0.0"
 
 
 def peer_address(request: HttpRequest) -> str:
