@@ -1,10 +1,12 @@
 """What a relayed packet costs: our relay, the shortest possible loop, and rtpengine in user space, in one run.
 
-    python tests/bench/bench_relay.py [--quick] [--calls 200 400] [--seconds 8] [--engine ours floor rtpengine]
+    python -m tests.bench.bench_relay [--quick] [--calls 100 400] [--rounds 3] [--seconds 5] [--engine ours rtpengine]
 
-Calls of G.711 (two phones, a packet of 172 bytes each 20 ms) go through one process of each. Printed: processor
-microseconds of the engine for a packet, its share of one core, packets lost, delay, and what the load itself cost. A
-sample of the same kernel work is in all three: on loopback whoever sends pays for the delivery too."""
+Calls of G.711 (two phones, a packet of 172 bytes each 20 ms) go through one process of each engine, in turns, round by
+round. The engine, with all its threads, is held to the last core and the load to the first, all at one priority.
+Printed for each round and as medians: processor microseconds of the engine for a packet, its share of its core, packets
+lost, the delay in the relay, and what the load itself needed of its core. On loopback whoever sends pays for the
+delivery too: a sample of the same kernel work is in all three."""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -25,11 +31,52 @@ sys.path.insert(0, str(ROOT))
 from sipcore.media.ng import Path as MediaPath  # noqa: E402
 from sipcore.media.pool import NgPool  # noqa: E402
 from sipcore.media.processes import RelayProcesses  # noqa: E402
+from sipcore.media.relay import NICE  # noqa: E402
+from tests.bench.compiled import compiled  # noqa: E402
 from tests.support.engines import RtpEngine  # noqa: E402
 from tests.support.processes import find_program  # noqa: E402
 
 PHONES = 25_000  # first port of the phones; below the range that systems give to anybody (32768-60999)
 FLOOR = 28_000  # first port of the floor
+LOAD = Path(__file__).with_name("rtp_load.c")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One round of one engine, or the medians of its rounds (``lost``: the most)."""
+
+    sent: float  # packets
+    lost: float  # packets
+    each: float  # processor microseconds of the engine for a packet sent to it
+    share: float  # of one core, per cent
+    median: float  # milliseconds
+    p99: float  # milliseconds
+    load: float  # what the load used of one core, per cent
+
+    def __str__(self) -> str:
+        return (
+            f"{self.each:6.2f} us/packet {self.share:5.1f} % of a core  lost {self.lost:.0f} of {self.sent:.0f}"
+            f"  delay {self.median:.2f} ms median {self.p99:.2f} ms p99  (load: {self.load:.1f} % of a core)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table of all benchmarks; ``peer`` "" and ``ratio`` None where there is nothing to compare with."""
+
+    name: str
+    figure: float
+    unit: str
+    peer: str = ""
+    ratio: float | None = None  # ours divided by the peer's
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An engine with all its calls."""
+
+    pid: int
+    phones: list[str]  # arguments of the load, two a call
 
 
 def cpu(pid: int) -> float:
@@ -39,6 +86,14 @@ def cpu(pid: int) -> float:
         with contextlib.suppress(OSError):
             total += int((task / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def hold(pid: int, core: int) -> None:
+    """All threads of a process to one core, at the priority our relay gives itself, as far as the system lets us."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(int(task.name), {core})
+            os.setpriority(os.PRIO_PROCESS, int(task.name), NICE)
 
 
 def description(port: int) -> bytes:
@@ -51,7 +106,7 @@ def port_of(sdp: bytes) -> int:
 
 
 async def set_up(urls: list[str], calls: int) -> list[str]:
-    """Offers and answers for all calls; gives the arguments of the load, two phones a call."""
+    """Offers and answers for all calls; gives the arguments of the load."""
     phones = []
     path = MediaPath(received_from="127.0.0.1")
     async with NgPool(urls) as pool:
@@ -63,39 +118,18 @@ async def set_up(urls: list[str], calls: int) -> list[str]:
     return phones
 
 
-async def measure(name: str, pid: int, phones: list[str], seconds: float) -> float:
-    load = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.rtp_load", str(seconds), *phones, cwd=ROOT, stdout=subprocess.PIPE
-    )
-    assert load.stdout is not None
-    await load.stdout.readline()
-    before = cpu(pid)
-    await load.stdout.readline()
-    used = cpu(pid) - before
-    found = json.loads(await load.stdout.readline())
-    await load.wait()
-    sent, lost = found["sent"], found["sent"] - found["received"]
-    each = used / sent * 1e6
-    print(
-        f"{name:10} {len(phones) // 2:4} calls {sent / seconds:8.0f} packets/s {each:7.2f} us/packet"
-        f" {100 * used / seconds:6.1f} % of a core  lost {lost:5}"
-        f"  delay {found['median_ms']:.2f} ms median {found['p99_ms']:.2f} ms p99"
-        f"  (load: {found['cpu'] / sent * 1e6:.2f} us/packet)",
-        flush=True,
-    )
-    return each
-
-
-async def ours(calls: int, seconds: float) -> float:
+@asynccontextmanager
+async def ours(calls: int) -> AsyncIterator[Running]:
     relays = RelayProcesses(ports=(20_000, 24_999), addresses=["127.0.0.1"])
     urls = await relays.start()
     try:
-        return await measure("ours", relays.pids[0], await set_up(urls, calls), seconds)
+        yield Running(relays.pids[0], await set_up(urls, calls))
     finally:
         await relays.stop()
 
 
-async def floor(calls: int, seconds: float) -> float:
+@asynccontextmanager
+async def floor(calls: int) -> AsyncIterator[Running]:
     words, phones = [], []
     for number in range(calls):
         one, other = PHONES + 4 * number, PHONES + 4 * number + 2
@@ -108,40 +142,145 @@ async def floor(calls: int, seconds: float) -> float:
     try:
         assert process.stdout is not None
         await process.stdout.readline()
-        return await measure("floor", process.pid, phones, seconds)
+        yield Running(process.pid, phones)
     finally:
         process.kill()
         await process.wait()
 
 
-async def rtpengine(calls: int, seconds: float) -> float:
+@asynccontextmanager
+async def rtpengine(calls: int) -> AsyncIterator[Running]:
     with tempfile.TemporaryDirectory() as directory:
         engine = RtpEngine(Path(directory), ports=(20_000, 24_999), addresses=["127.0.0.1"])
         try:
-            return await measure("rtpengine", engine.pid, await set_up([engine.url], calls), seconds)
+            yield Running(engine.pid, await set_up([engine.url], calls))
         finally:
             engine.stop()
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--calls", type=int, nargs="+", default=[200, 400])
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--engine", nargs="+", default=["floor", "ours", "rtpengine"])
-    parser.add_argument("--quick", action="store_true", help="50 calls, 2 seconds")
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.calls, chosen.seconds = [50], 2.0
+ENGINES: dict[str, Callable[[int], AbstractAsyncContextManager[Running]]] = {
+    "floor": floor,
+    "ours": ours,
+    "rtpengine": rtpengine,
+}
+
+
+def missing(engines: Sequence[str]) -> list[str]:
+    """What is not installed, a line for each."""
+    lines = []
+    if compiled(LOAD) is None:
+        lines.append("no C compiler (apt-get install gcc libc6-dev): the relay is not measured")
+    if "rtpengine" in engines and find_program("rtpengine") is None:
+        lines.append("rtpengine is not installed (apt-get install --no-install-recommends rtpengine-daemon)")
+    return lines
+
+
+async def measure(engine: str, calls: int, seconds: float) -> Measured:
+    """One round."""
+    program = compiled(LOAD)
+    assert program is not None, missing([])
+    cores = sorted(os.sched_getaffinity(0))
+    async with ENGINES[engine](calls) as running:
+        load = await asyncio.create_subprocess_exec(str(program), str(seconds), *running.phones, stdout=subprocess.PIPE)
+        hold(running.pid, cores[-1])
+        hold(load.pid, cores[0])
+        assert load.stdout is not None
+        await load.stdout.readline()
+        before = cpu(running.pid)
+        await load.stdout.readline()
+        used = cpu(running.pid) - before
+        found = json.loads(await load.stdout.readline())
+        await load.wait()
+    return Measured(
+        sent=found["sent"],
+        lost=found["sent"] - found["received"],
+        each=used / found["sent"] * 1e6,
+        share=100 * used / seconds,
+        median=found["median_ms"],
+        p99=found["p99_ms"],
+        load=100 * found["cpu"] / seconds,
+    )
+
+
+def medians(rounds: Sequence[Measured]) -> Measured:
+    return Measured(
+        sent=median(one.sent for one in rounds),
+        lost=max(one.lost for one in rounds),
+        each=median(one.each for one in rounds),
+        share=median(one.share for one in rounds),
+        median=median(one.median for one in rounds),
+        p99=median(one.p99 for one in rounds),
+        load=median(one.load for one in rounds),
+    )
+
+
+def compare(
+    calls: int, seconds: float, rounds: int, engines: Sequence[str], say: Callable[[str], None] = lambda line: None
+) -> dict[str, Measured]:
+    """The medians of each engine that is there, measured in turns."""
+    found: dict[str, list[Measured]] = {name: [] for name in engines}
+    for number in range(rounds):
+        for name in engines:
+            found[name].append(asyncio.run(measure(name, calls, seconds)))
+            say(f"{name:10} {calls:4} calls  round {number + 1}  {found[name][-1]}")
+    return {name: medians(several) for name, several in found.items()}
+
+
+def rows(*, quick: bool = False, say: Callable[[str], None] = lambda line: None) -> list[Row]:
+    """For the table of all benchmarks: 400 calls through one relay process on one core."""
+    absent = missing(["rtpengine"])
+    for line in absent:
+        say(line)
+    if compiled(LOAD) is None:
+        return []
+    more_files()
+    engines = ["floor", "ours"] if absent else list(ENGINES)
+    found = compare(400, 2.0 if quick else 5.0, 3, engines, say)
+    mine, theirs = found["ours"], found.get("rtpengine")
+    peer = "rtpengine" if theirs else ""
+    return [
+        Row("relayed packet, CPU", mine.each, "us", peer, mine.each / theirs.each if theirs else None),
+        Row("relayed packet, CPU of the shortest loop", found["floor"].each, "us"),
+        Row("relay, 400 calls, lost", mine.lost, "packets", peer),
+        Row("relay, 400 calls, share of a core", mine.share, "%", peer, mine.share / theirs.share if theirs else None),
+        Row("relay, 400 calls, delay p99", mine.p99, "ms", peer, mine.p99 / theirs.p99 if theirs else None),
+        Row("relay, 400 calls, share of a core of the load", mine.load, "%"),
+    ]
+
+
+def more_files() -> None:
+    """Two sockets a phone and more: the children inherit the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    engines = {"floor": floor, "ours": ours, "rtpengine": rtpengine}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, nargs="+", default=[100, 400])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--engine", nargs="+", choices=list(ENGINES), default=list(ENGINES))
+    parser.add_argument("--quick", action="store_true", help="400 calls, 2 seconds, one round")
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.calls, chosen.seconds, chosen.rounds = [400], 2.0, 1
+    for line in missing(chosen.engine):
+        print(line)
+    if compiled(LOAD) is None:
+        return 2
+    engines = [name for name in chosen.engine if name != "rtpengine" or find_program("rtpengine")]
+    more_files()
+    cores = sorted(os.sched_getaffinity(0))
+    print(
+        f"Python {sys.version.split()[0]}, {len(cores)} cores, load average {os.getloadavg()[0]:.1f};"
+        f" engine on core {cores[-1]}, load on core {cores[0]}"
+    )
     for calls in chosen.calls:
-        for name in chosen.engine:
-            if name == "rtpengine" and find_program("rtpengine") is None:
-                print("rtpengine  is not installed (apt-get install --no-install-recommends rtpengine-daemon)")
-                continue
-            asyncio.run(engines[name](calls, chosen.seconds))
+        found = compare(calls, chosen.seconds, chosen.rounds, engines, lambda line: print(line, flush=True))
+        for name, one in found.items():
+            print(f"{name:10} {calls:4} calls  median   {one}")
+        if {"ours", "rtpengine"} <= found.keys():
+            print(f"ours / rtpengine: {found['ours'].each / found['rtpengine'].each:.2f} in CPU per packet")
     return 0
 
 
