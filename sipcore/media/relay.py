@@ -87,15 +87,16 @@ class Relay:
     def watch(self, opened: socket.socket, stream: Stream, *, connected: bool) -> None:
         (self._hot if connected else self._cold)[opened.fileno()] = (opened, stream)
         if not connected:
-            self._own_ports.add(opened.getsockname()[1])
+            self._own_ports.add(stream.port)
         self._epoll.register(opened, select.EPOLLIN)
 
     def forget(self, opened: socket.socket) -> None:
         """Before it is closed."""
         number = opened.fileno()
-        if number in self._cold:
-            self._own_ports.discard(opened.getsockname()[1])
-        if self._hot.pop(number, None) or self._cold.pop(number, None):
+        cold = self._cold.pop(number, None)
+        if cold is not None:
+            self._own_ports.discard(cold[1].port)
+        if cold is not None or self._hot.pop(number, None) is not None:
             self._epoll.unregister(number)
 
     def is_own(self, address: Address) -> bool:
@@ -297,6 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, _stop)
     print(f"ng {relay.url}", flush=True)
     gc.disable()
+    gc.freeze()  # the modules: no round of the collector looks through them again
     try:
         relay.run()
     except Stop:

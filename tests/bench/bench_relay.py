@@ -38,7 +38,6 @@ from tests.support.processes import find_program  # noqa: E402
 
 PHONES = 25_000  # first port of the phones; below the range that systems give to anybody (32768-60999)
 FLOOR = 28_000  # first port of the floor
-LOAD = Path(__file__).with_name("rtp_load.c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,23 +164,20 @@ ENGINES: dict[str, Callable[[int], AbstractAsyncContextManager[Running]]] = {
 }
 
 
-def missing(engines: Sequence[str]) -> list[str]:
-    """What is not installed, a line for each."""
-    lines = []
-    if compiled(LOAD) is None:
-        lines.append("no C compiler (apt-get install gcc libc6-dev): the relay is not measured")
-    if "rtpengine" in engines and find_program("rtpengine") is None:
-        lines.append("rtpengine is not installed (apt-get install --no-install-recommends rtpengine-daemon)")
-    return lines
+def present(engines: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """Those of the engines that are installed; says what is not."""
+    if "rtpengine" not in engines or find_program("rtpengine"):
+        return list(engines)
+    say("rtpengine is not installed (apt-get install --no-install-recommends rtpengine-daemon)")
+    return [name for name in engines if name != "rtpengine"]
 
 
 async def measure(engine: str, calls: int, seconds: float) -> Measured:
-    """One round."""
-    program = compiled(LOAD)
-    assert program is not None, missing([])
+    """One round. Raises SkipTest without a C compiler."""
+    program = compiled("rtp_load")
     cores = sorted(os.sched_getaffinity(0))
     async with ENGINES[engine](calls) as running:
-        load = await asyncio.create_subprocess_exec(str(program), str(seconds), *running.phones, stdout=subprocess.PIPE)
+        load = await asyncio.create_subprocess_exec(program, str(seconds), *running.phones, stdout=subprocess.PIPE)
         hold(running.pid, cores[-1])
         hold(load.pid, cores[0])
         assert load.stdout is not None
@@ -227,15 +223,10 @@ def compare(
 
 
 def rows(*, quick: bool = False, say: Callable[[str], None] = lambda line: None) -> list[Row]:
-    """For the table of all benchmarks: 400 calls through one relay process on one core."""
-    absent = missing(["rtpengine"])
-    for line in absent:
-        say(line)
-    if compiled(LOAD) is None:
-        return []
+    """For the table of all benchmarks: 400 calls through one relay process on one core. Raises SkipTest without a C
+    compiler."""
     more_files()
-    engines = ["floor", "ours"] if absent else list(ENGINES)
-    found = compare(400, 2.0 if quick else 5.0, 3, engines, say)
+    found = compare(400, 2.0 if quick else 5.0, 3, present(list(ENGINES), say), say)
     mine, theirs = found["ours"], found.get("rtpengine")
     peer = "rtpengine" if theirs else ""
     return [
@@ -264,12 +255,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.calls, chosen.seconds, chosen.rounds = [400], 2.0, 1
-    for line in missing(chosen.engine):
-        print(line)
-    if compiled(LOAD) is None:
-        return 2
-    engines = [name for name in chosen.engine if name != "rtpengine" or find_program("rtpengine")]
     more_files()
+    engines = present(chosen.engine, print)
     cores = sorted(os.sched_getaffinity(0))
     print(
         f"Python {sys.version.split()[0]}, {len(cores)} cores, load average {os.getloadavg()[0]:.1f};"
