@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from . import bencode
 from .bencode import Decoded, Encodable
@@ -88,9 +89,15 @@ def words(message: Mapping[str, Decoded], *names: str) -> list[str]:
     return []
 
 
+@lru_cache(maxsize=1024)
 def ip_family(address: str) -> str:
     """ "IP4" or "IP6" (RFC 8866 5.7). Raises ValueError when it is no address."""
     return f"IP{ipaddress.ip_address(address.partition('%')[0]).version}"
+
+
+@lru_cache(maxsize=1024)
+def _is_private(address: str) -> bool:
+    return ipaddress.ip_address(address).is_private
 
 
 def parse_url(url: str) -> tuple[str, int]:
@@ -135,7 +142,8 @@ class Path:
             "replace": ["origin", "session-connection"],
             "TOS": EXPEDITED,
         }
-        zero = bool(places := _places(sdp)) and places <= {b"0.0.0.0", b"::"}
+        places = _places(sdp)
+        zero = bool(places) and places <= {b"0.0.0.0", b"::"}
         if self.received_from:
             message["received-from"] = [ip_family(self.received_from), self.received_from]
             # With either of the two, rtpengine would not let the other phone see the hold of an old one.
@@ -143,7 +151,7 @@ class Path:
         if self.media_address and not zero:
             message["media address"] = self.media_address
         # As a flag: 10.5 passes over the key of this name unless its value is a list.
-        learning = Learning.IMMEDIATE if self.from_anywhere else self._learning(sdp)
+        learning = Learning.IMMEDIATE if self.from_anywhere else self._learning(places)
         flags.append(f"endpoint-learning-{learning.value}")
         flags += ["media-from-anywhere"] if self.from_anywhere else []  # our relay's; rtpengine passes over it
         family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
@@ -155,25 +163,30 @@ class Path:
         message["flags"] = flags
         return message
 
-    def _learning(self, sdp: bytes) -> Learning:
+    def _learning(self, places: set[bytes]) -> Learning:
         """Learning leaves rtpengine open for three seconds (CVE-2025-53399); a phone whose private address is also the
         one its signalling comes from has no NAT before it, so nothing needs to be learned."""
         if self.learning is not Learning.AUTO:
             return self.learning
-        if not self.received_from or not ipaddress.ip_address(self.received_from).is_private:
+        if not self.received_from or not _is_private(self.received_from):
             return Learning.HEURISTIC
-        places = _places(sdp)
         return Learning.OFF if places == {self.received_from.encode()} else Learning.HEURISTIC
+
+
+_ICE = (b"a=candidate:", b"a=remote-candidates:", b"a=ice-", b"a=end-of-candidates")
+_DETOURS = (*_ICE, b"a=rtcp:")
 
 
 def _without_detours(sdp: bytes) -> bytes:
     """Without what names places besides those of `c=` and `m=`: rtpengine sends to ICE candidates to try them (although
     told to remove them), and RTCP to wherever `a=rtcp` says (RFC 3605), whoever lives there. And with no more than
     ``MOST_MEDIA`` media: the others get port 0, which refuses them (RFC 3264 6)."""
+    if sdp.count(b"m=") <= MOST_MEDIA and not any(detour in sdp for detour in _DETOURS):
+        return sdp
     kept = []
     media = 0
     for line in sdp.splitlines(keepends=True):
-        if line.startswith((b"a=candidate:", b"a=remote-candidates:", b"a=ice-", b"a=end-of-candidates")):
+        if line.startswith(_ICE):
             continue
         if line.startswith(b"a=rtcp:"):
             number, space, _ = line.partition(b" ")
@@ -197,6 +210,8 @@ def _encryption(sdp: bytes) -> dict[str, Encodable]:
     """Keys that make rtpengine offer the encryption that was offered to it, and no other."""
     if b"a=fingerprint:" in sdp:
         return {"SDES": ["off"]}
+    if b"a=crypto:" not in sdp and b"SAVP" not in sdp:
+        return {"DTLS": "off"}  # nothing is encrypted, so nothing is added
     lines = sdp.replace(b"\r", b"\n").split(b"\n")
     offered = {word for line in lines if line.startswith(b"a=crypto:") for word in line.split()[1:2]}
     return {"DTLS": "off", "SDES": [f"no-{suite}" for suite in SUITES if suite.encode() not in offered]}

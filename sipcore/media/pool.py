@@ -11,7 +11,7 @@ import itertools
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sipcore.protocol.errors import SipError
@@ -35,6 +35,17 @@ NOWHERE = Path()
 
 
 @dataclass(slots=True, eq=False)
+class _Asked:
+    """One request on its way. Times are the loop's."""
+
+    data: bytes
+    reply: asyncio.Future[ng.Message]
+    until: float  # then it is given up
+    again: float  # then it is sent again
+    pauses: Iterator[float]
+
+
+@dataclass(slots=True, eq=False)
 class Member:
     """One engine. ``alive`` is what the pings say."""
 
@@ -44,7 +55,7 @@ class Member:
     calls: int = 0
     socket: socket.socket | None = None
     instance: str = ""  # which life of the engine this is; changes when it was started again
-    waiting: dict[bytes, asyncio.Future[ng.Message]] = field(default_factory=dict)
+    waiting: dict[bytes, _Asked] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -79,6 +90,7 @@ class NgPool:
         """Begins each cookie of ours. Relays that are told it obey nobody else on this machine."""
         self._numbers = itertools.count(1)
         self._pinger: asyncio.Task[None] | None = None
+        self._repeating: asyncio.TimerHandle | None = None
         self._begun = asyncio.Event()
         for url in urls:
             self._members[url] = Member(url, ng.parse_url(url))
@@ -102,6 +114,8 @@ class NgPool:
             self._pinger.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._pinger
+        if self._repeating is not None:
+            self._repeating.cancel()
         for member in self._members.values():
             self._hang_up(member)
 
@@ -250,9 +264,9 @@ class NgPool:
     def _down(self, member: Member) -> None:
         """It is dead, or has forgotten everything."""
         was_alive, member.alive, member.instance = member.alive, False, ""
-        for future in member.waiting.values():
-            if not future.done():
-                future.set_exception(MediaUnavailable("the media engine is gone"))
+        for asked in member.waiting.values():
+            if not asked.reply.done():
+                asked.reply.set_exception(MediaUnavailable("the media engine is gone"))
         if was_alive:
             self._changed(member.url, False)
         self._lose_calls(member)
@@ -316,24 +330,19 @@ class NgPool:
         data = ng.pack(cookie, message)
         if member.socket is None:
             await self._connect(member)
-        future: asyncio.Future[ng.Message] = loop.create_future()
-        member.waiting[cookie] = future
-        deadline = loop.time() + (self._timeout if seconds is None else seconds)
+        now = loop.time()
         pauses = iter(REPEATS)
+        until = now + (self._timeout if seconds is None else seconds)
+        asked = _Asked(data, loop.create_future(), until, min(now + next(pauses), until), pauses)
+        member.waiting[cookie] = asked
         try:
-            while True:
-                self._send(member, data)
-                left = deadline - loop.time()
-                done, _ = await asyncio.wait((future,), timeout=min(next(pauses, left), left))
-                if done:
-                    reply = future.result()
-                    break
-                if loop.time() >= deadline:
-                    raise MediaUnavailable("the media engine does not answer")
+            self._send(member, data)
+            self._repeat_at(asked.again)
+            reply = await asked.reply
         finally:
             del member.waiting[cookie]
-            if future.done() and not future.cancelled():
-                future.exception()
+            if asked.reply.done() and not asked.reply.cancelled():
+                asked.reply.exception()
         match reply.get("result"):
             case b"ok" | b"pong":
                 return reply
@@ -342,6 +351,32 @@ class NgPool:
             case _:
                 reason = reply.get("message")
         raise MediaRefused(reason.decode("utf-8", "replace")[:200] if isinstance(reason, bytes) else "refused")
+
+    def _repeat_at(self, due: float) -> None:
+        """One timer for all that wait: nearly every request is answered long before, and costs none of its own."""
+        if self._repeating is not None:
+            if self._repeating.when() <= due:
+                return
+            self._repeating.cancel()
+        self._repeating = asyncio.get_running_loop().call_at(due, self._repeat)
+
+    def _repeat(self) -> None:
+        self._repeating = None
+        now = asyncio.get_running_loop().time()
+        for member in list(self._members.values()):
+            for asked in list(member.waiting.values()):
+                if asked.reply.done():
+                    continue
+                if now >= asked.until:
+                    asked.reply.set_exception(MediaUnavailable("the media engine does not answer"))
+                    continue
+                if now >= asked.again:
+                    asked.again = min(now + next(asked.pauses, asked.until), asked.until)
+                    try:
+                        self._send(member, asked.data)
+                    except MediaUnavailable:  # those that wait have been told
+                        break
+                self._repeat_at(asked.again)
 
     async def _connect(self, member: Member) -> None:
         loop = asyncio.get_running_loop()
@@ -379,7 +414,7 @@ class NgPool:
             raise self._unreachable(member, error) from None
 
     def _readable(self, member: Member) -> None:
-        for _ in range(64):
+        for taken in range(1, 65):
             if member.socket is None:
                 return
             try:
@@ -393,9 +428,11 @@ class NgPool:
                 cookie, reply = ng.unpack(data)
             except ng.BadMessage:
                 continue
-            waiting = member.waiting.get(cookie)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(reply)
+            asked = member.waiting.get(cookie)
+            if asked is not None and not asked.reply.done():
+                asked.reply.set_result(reply)
+            if taken >= len(member.waiting):
+                return  # nothing more can be there, but for repetitions: those wake us again
 
     def _unreachable(self, member: Member, error: OSError) -> MediaUnavailable:
         """The port is closed: nobody is there. A new socket next time, since a name may have moved."""

@@ -6,6 +6,7 @@ import ipaddress
 import random
 import socket
 from collections import deque
+from functools import lru_cache
 
 from .errors import MediaRefused
 from .ng import EXPEDITED
@@ -122,7 +123,12 @@ def bind_address(advertised: str) -> str:
 
 def plain_address(text: str) -> str:
     """The address as the kernel writes it, IPv4 also where it comes wrapped into IPv6. Raises ValueError."""
-    address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]").partition("%")[0])
+    return _written(text.strip().removeprefix("[").removesuffix("]").partition("%")[0])
+
+
+@lru_cache(maxsize=4096)  # only addresses get in, which are short: what raises is not kept
+def _written(text: str) -> str:
+    address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return str(address)
