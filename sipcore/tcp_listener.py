@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 
 from sipcore.streams import AT_ONCE
-from sipcore.udp_socket import CannotListen
+from sipcore.udp_socket import CannotListen, share_port
 
 BACKLOG = 1024
 KERNEL_BUFFER = 128 * 1024
@@ -22,12 +22,18 @@ USER_TIMEOUT = 30_000  # milliseconds that sent bytes may stay unacknowledged
 
 
 class TcpListener:
-    """A listening socket."""
+    """A listening socket. ``beside`` and ``file`` as for :class:`~sipcore.udp_socket.UdpSocket`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, beside: bool = False, file: int | None = None) -> None:
         self.ipv6 = ":" in host
         family = socket.AF_INET6 if self.ipv6 else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self.socket = socket.socket(family, kind, fileno=file)
+        if file is None:
+            self._bind(host, port, beside)
+        self.host, self.port = self.socket.getsockname()[:2]
+
+    def _bind(self, host: str, port: int, beside: bool) -> None:
         try:
             # What is set here holds for every connection accepted from it.
             options = [
@@ -45,12 +51,13 @@ class TcpListener:
                 options.append((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1))
             for level, name, value in options:
                 self.socket.setsockopt(level, name, value)
+            if beside:
+                share_port(self.socket)
             self.socket.bind((host, port))
             self.socket.listen(BACKLOG)
         except OSError as error:
             self.socket.close()
             raise CannotListen("TCP", (host, port), error.errno or 0) from error
-        self.host, self.port = self.socket.getsockname()[:2]
 
 
 def connections_allowed() -> int:

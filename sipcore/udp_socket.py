@@ -31,12 +31,21 @@ class CannotListen(Exception):
         self.reason = reason
 
 
-class UdpSocket:
-    """One bound UDP socket. A wildcard one learns of each packet to which of our addresses it was sent."""
+def share_port(opened: socket.socket) -> None:
+    """Let other sockets of this user be bound beside it; the kernel deals what comes among all of them, by its
+    source. Set after the bind of the first one, that one still finds a port that somebody else has taken."""
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
-    def __init__(self, host: str, port: int) -> None:
+
+class UdpSocket:
+    """One bound UDP socket. A wildcard one learns of each packet to which of our addresses it was sent.
+
+    ``beside``: bind beside sockets that share this port already; ``file``: one that was bound by our parent."""
+
+    def __init__(self, host: str, port: int, *, beside: bool = False, file: int | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self.socket = socket.socket(family, kind, fileno=file)
         self._ipv6 = family == socket.AF_INET6
         self._wildcard = host in ("0.0.0.0", "::")
         self._addresses: dict[bytes, str] = {}
@@ -45,6 +54,11 @@ class UdpSocket:
         # of LARGEST bytes, and no later packet fits between. Measured: a kilobyte a message, without end.
         self._buffer = bytearray(LARGEST)
         self._view = memoryview(self._buffer)
+        if file is None:
+            self._bind(host, port, beside)
+        self.host, self.port = self.socket.getsockname()[:2]
+
+    def _bind(self, host: str, port: int, beside: bool) -> None:
         try:
             if self._ipv6:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -52,11 +66,12 @@ class UdpSocket:
             else:
                 self.socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
             self._enlarge_buffer()
+            if beside:
+                share_port(self.socket)
             self.socket.bind((host, port))
         except OSError as error:
             self.socket.close()
             raise CannotListen("UDP", (host, port), error.errno or 0) from error
-        self.host, self.port = self.socket.getsockname()[:2]
 
     def _enlarge_buffer(self) -> None:
         try:
