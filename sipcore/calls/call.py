@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
 from sipcore.calls.passing import passed_words
-from sipcore.calls.ports import MediaRefused, MediaUnavailable, Party
+from sipcore.calls.ports import Heard, MediaRefused, MediaUnavailable, Party
 from sipcore.calls.records import CallRow, LegRow, MediaRow
 from sipcore.calls.reliable import ReliableProvisional
 from sipcore.calls.requests import Outgoing
+from sipcore.calls.watch import Watch
 from sipcore.later import retry_after
 from sipcore.ports import Binding, BindingId, StoreUnavailable
 from sipcore.protocol.errors import SipError
@@ -451,38 +452,11 @@ class Call:
 
     async def talk(self) -> None:
         """Until it is over: phones that vanish and sound that stopped end it too."""
-        for leg in self.legs:
-            self.spawn(self._keep_session(leg))
-        self.spawn(self._watch_media())
-        await self.over
-
-    async def _keep_session(self, leg: Leg) -> None:
-        """RFC 4028 section 10: refresh, or expect to be refreshed."""
-        timer = leg.timer
-        while True:
-            ours = timer.ours
-            timer.refreshed.clear()
-            patience = timer.seconds / 2 if ours else timer.seconds - min(32.0, timer.seconds / 3)
-            try:
-                await asyncio.wait_for(timer.refreshed.wait(), patience)
-            except TimeoutError:
-                if not ours or not await leg.alive():
-                    break
-        self.hang_up("session_expired")
-
-    async def _watch_media(self) -> None:
-        """A direction that was heard and has fallen silent, without hold: ask whether the phone is still there."""
-        longest = self.board.settings.media_seconds
-        while True:
-            await asyncio.sleep(longest / 3)
-            now = self.board.wall()
-            for heard in await self.board.media.heard(self.id):
-                leg = next((leg for leg in self.legs if leg.tag == heard.tag), None)
-                if leg is None or heard.last_at is None or is_on_hold(leg):
-                    continue
-                if now - heard.last_at > longest and not await leg.alive():
-                    self.hang_up("media_timeout")
-                    return
+        watch = Watch(self)
+        try:
+            await self.over
+        finally:
+            watch.stop()
 
     def _fail(self, failure: Failure) -> None:
         self.row.cause = self.row.cause or failure.cause
@@ -516,8 +490,7 @@ class Call:
         self.board.calls.pop(self.id, None)
         self.board.call_changed(self)
         now = self.board.wall()
-        await self._note_media()
-        await self.board.media.delete(self.id)
+        self._note_media(await self.board.media.delete(self.id))
         self.row.end = now
         for row in self.row.legs:
             if row.ended_at is None:
@@ -531,12 +504,12 @@ class Call:
             return []  # a phone shows an ended call; with a Reason of 480 linphone shows "temporarily unavailable"
         return [("Reason", f'SIP;cause=480;text="{self.row.cause}"')]
 
-    async def _note_media(self) -> None:
+    def _note_media(self, figures: list[Heard]) -> None:
         if self.row.answer is None:
             return
         numbers = {leg.tag: leg.number for leg in self.legs}
         others = {leg.tag: (self.other(leg) or leg).number for leg in self.legs}
-        for heard in await self.board.media.heard(self.id):
+        for heard in figures:
             if heard.tag in numbers:
                 self.row.media.append(
                     MediaRow(
@@ -562,13 +535,6 @@ class Call:
         if not self.caller.party.hidden:
             self.board.records.changed(self.row)
         self.board.call_changed(self)
-
-
-def is_on_hold(leg: Leg) -> bool:
-    """Whether the phone said that it sends nothing now (RFC 3264 section 8.4), or listens to somebody who holds it."""
-    return any(
-        word in sdp for sdp in (leg.sdp_from, leg.sdp_to) for word in (b"a=sendonly", b"a=inactive", b"a=recvonly")
-    )
 
 
 def best_response(responses: list[Response]) -> Response | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 from sipcore.calls.ports import Heard, Side
 from sipcore.media.errors import MediaError, MediaRefused
+from sipcore.media.figures import CallMedia
 from sipcore.media.ng import Path
 from sipcore.media.pool import NgPool
 
@@ -41,29 +41,34 @@ class NgMedia:
             await asyncio.sleep(0.1)
         return True
 
-    async def delete(self, call: str, tag: str = "", branch: str = "") -> None:
-        with contextlib.suppress(MediaError):
-            await self._pool.delete(call, tag, via_branch=branch)
+    async def delete(self, call: str, tag: str = "", branch: str = "") -> list[Heard]:
+        try:
+            return _heard(await self._pool.delete(call, tag, via_branch=branch))
+        except MediaError:
+            return []
 
     async def heard(self, call: str) -> list[Heard]:
         try:
-            figures = await self._pool.query(call)
+            return _heard(await self._pool.query(call))
         except MediaError:
             return []
-        return [
-            Heard(
-                media.tag,
-                media.rtp.packets,
-                media.rtp.bytes,
-                media.rtp.lost or 0,
-                media.rtp.jitter or 0.0,
-                media.rtp.first_packet,
-                media.rtp.last_packet,
-                media.rtp.elsewhere,
-            )
-            for media in figures.medias
-            if media.kind == "audio" and media.tag
-        ]
+
+
+def _heard(figures: CallMedia | None) -> list[Heard]:
+    return [
+        Heard(
+            media.tag,
+            media.rtp.packets,
+            media.rtp.bytes,
+            media.rtp.lost or 0,
+            media.rtp.jitter or 0.0,
+            media.rtp.first_packet,
+            media.rtp.last_packet,
+            media.rtp.elsewhere,
+        )
+        for media in (figures.medias if figures is not None else ())
+        if media.kind == "audio" and media.tag
+    ]
 
 
 def _path(sender: Side, receiver: Side) -> Path:

@@ -77,8 +77,8 @@ class Media(Protocol):
     async def available(self, seconds: float) -> bool:
         """Wait, at most so long, until an engine can take calls. Never raises."""
 
-    async def delete(self, call: str, tag: str = "", branch: str = "") -> None:
-        """Forget the call, or one branch of it. Never raises."""
+    async def delete(self, call: str, tag: str = "", branch: str = "") -> list[Heard]:
+        """Forget the call, or one branch of it. Gives what has been received; never raises."""
 
     async def heard(self, call: str) -> list[Heard]:
         """What has been received so far; empty for a call that is not known. Never raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from sipcore.protocol import events
@@ -76,6 +77,8 @@ class Requests:
     def __init__(self, endpoint: Endpoint, now: Callable[[], float], pump: Callable[[], None]) -> None:
         self._endpoint, self._now, self._pump = endpoint, now, pump
         self._open: dict[ClientTransaction, Outgoing] = {}
+        self._answered: deque[tuple[float, ClientTransaction]] = deque()
+        """INVITEs whose 2xx may be repeated, and until when: as long as timer M of their transaction runs."""
 
     def send(self, request: Request, flow: Flow) -> Outgoing:
         now = self._now()
@@ -105,9 +108,12 @@ class Requests:
         self._endpoint.abandon(transaction)
 
     def _forget(self, transaction: ClientTransaction, response: Response) -> None:
-        """At once; but the 2xx of an INVITE may be repeated as long as timer M of its transaction runs."""
+        """At once; but an answered INVITE later, when another one is."""
+        now, answered = self._now(), self._answered
+        while answered and answered[0][0] <= now:
+            self._open.pop(answered.popleft()[1], None)
         if response.status < 300 and transaction.request.method == "INVITE":
-            asyncio.get_running_loop().call_later(GIVE_UP_CANCELLED, lambda: self._open.pop(transaction, None))
+            answered.append((now + GIVE_UP_CANCELLED, transaction))
         else:
             self._open.pop(transaction, None)
 

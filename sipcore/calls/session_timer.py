@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 
 from sipcore.protocol.headers import parse_number, parse_params
 from sipcore.protocol.message import Request, Response
@@ -21,8 +21,13 @@ class SessionTimer:
         self.minimum = MIN_SECONDS
         self.ours = True
         self.known = False
-        self.refreshed = asyncio.Event()
-        """Set by each refresh that comes from the phone; who waits for one clears it."""
+        self.refreshed: Callable[[], None] = lambda: None
+        """Called at each refresh that comes from the phone."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds from a refresh until the next one is to be sent, or is given up (section 10)."""
+        return self.seconds / 2 if self.ours else self.seconds - min(32.0, self.seconds / 3)
 
     def offer(self) -> list[tuple[str, str]]:
         """For the first INVITE of ours: the phone may choose who refreshes."""
@@ -51,7 +56,11 @@ class SessionTimer:
     def answer(self, request: Request, supported: frozenset[str]) -> list[tuple[str, str]]:
         """For the 2xx to an INVITE or UPDATE of the phone (section 9). Refreshing is left to the phone if it asks for
         that; where it cannot, it is ours."""
-        self.refreshed.set()
+        headers = self._answer(request, supported)
+        self.refreshed()
+        return headers
+
+    def _answer(self, request: Request, supported: frozenset[str]) -> list[tuple[str, str]]:
         if "timer" not in (request.supported or supported):
             return []
         self.known = True

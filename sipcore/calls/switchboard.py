@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from sipcore.authentication import Authenticator, Challenge, is_from_here, prove
 from sipcore.calls import bridge, transfer
 from sipcore.calls.book import RecordBook
 from sipcore.calls.call import TOO_MANY_CALLS, Call
+from sipcore.calls.engaged import Engaged
 from sipcore.calls.leg import ALLOW, SDP, AckLost, Leg, LegState, sdp_of
 from sipcore.calls.lookups import Lookups
 from sipcore.calls.messages import deliver_message
@@ -127,7 +128,7 @@ class Switchboard:
         self.media, self.records, self.log = media, records, log
         self.calls: dict[str, Call] = {}
         self.traces = Traces(recorder or NoRecorder())
-        self.call_of: dict[Leg, Call] = {}
+        self.call_of = Engaged()
         self.draining = False
         self.unanswered = unanswered
         self.subscriptions: Subscriptions | None = None
@@ -227,8 +228,7 @@ class Switchboard:
 
     def is_full(self, account_id: int, more: int = 0) -> bool:
         """Whether this extension has as many calls as it may have, and ``more``."""
-        busy = Counter(leg.party.account_id for leg in self.call_of)
-        return busy[account_id] >= self.settings.max_calls_per_extension + more
+        return self.call_of.of_account[account_id] >= self.settings.max_calls_per_extension + more
 
     def _is_emergency(self, request: Request) -> bool:
         return request.method == "INVITE" and request.request_uri.canonical_user in self.settings.emergency

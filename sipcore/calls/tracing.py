@@ -85,7 +85,7 @@ class Traces:
         if self._is_watched(call) or not is_good(call.row):
             self._recorder.trace_calls(call.id, call.call_ids)
         # After a transfer some legs go on in another call.
-        living = {leg.call_id for leg in call.board.call_of}
+        living = call.board.call_of.call_ids
         self._recorder.release([call_id for call_id in call.call_ids if call_id not in living])
 
     def show(self, calls: Iterable[Call]) -> None:

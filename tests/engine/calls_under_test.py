@@ -161,6 +161,7 @@ class FakeMedia:
             self.open.get(call, set()).discard(branch)
         else:
             self.open.pop(call, None)
+        return self.figures.get(call, [])
 
     async def available(self, seconds):
         return True
