@@ -63,6 +63,10 @@ class LoadReport:
     """Every final answer by status, the normal first 401 as "challenge"; "timeout" is Timer F."""
     latencies: list[float] = field(default_factory=list)
     retransmissions: int = 0
+    unsent: int = 0
+    """What the generator's own kernel did not take."""
+    behind: float = 0.0
+    """With a planned rate: how late the generator came to a request, at worst."""
     started: float = 0.0
     ended: float = 0.0
     own_cpu: float = 0.0

@@ -184,9 +184,11 @@ class RunningPbx:
 
     def __init__(
         self, store: Store, *, crowd: bool = False, settings: Mapping[str, str] | None = None, start: bool = True,
-        host: str = "127.0.0.1", namespace: str | None = None, port: int | None = None,
+        host: str = "127.0.0.1", namespace: str | None = None, port: int | None = None, arguments: Iterable[str] = (),
     ) -> None:
-        """``namespace``: the network namespace it runs in, ``host`` then one of the addresses there."""
+        """``namespace``: the network namespace it runs in, ``host`` then one of the addresses there. ``arguments``:
+        of ``runsip``, beside those that it always gets."""
+        self.arguments = list(arguments)
         self.namespace = namespace
         self.store = store
         self.domain = DOMAIN
@@ -230,7 +232,7 @@ class RunningPbx:
         prefix = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         return [
             *prefix, sys.executable, "manage.py", "runsip", "--host", self.host, "--port", str(self.port),
-            "--domain", self.domain, *more,
+            "--domain", self.domain, *self.arguments, *more,
         ]
 
     def start(self, *, wait: bool = True) -> None:

@@ -1,0 +1,140 @@
+"""All benchmarks in one table: ours, each peer that is here, the floors, and the goals beside what was found:
+
+    python -m tests.bench [--quick] [--only NAME,...] [--runs N]
+
+It installs nothing and says what is missing and how to get it. Each round measures everything once, so that a noisy
+minute of the machine hits all alike; the table has the medians of the rounds, and a goal is a ratio of such medians.
+Run it on a machine that does nothing else: others' work costs everybody rate, not processor time.
+
+``--quick``: one short round in less than two minutes, without what takes long. ``--only``: parts (register, single,
+calls, relay, crowd) or registrars. The exit code is 0 unless something did not work: figures do not decide it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from unittest import SkipTest
+
+from tests.bench import registering, single
+from tests.bench.compiled import compiled
+from tests.bench.phones import HOW, SOURCE
+from tests.bench.registrars import registrars
+from tests.bench.rows import Found, Goal, Missing, Row, Rows, Scale, middle
+from tests.support.postgres import PostgresCluster
+
+COLUMNS = (
+    f"{'':34} {'':18} {'a second':>9} {'server us':>9} {'database us':>11} {'p50 ms':>8} {'p99 ms':>8} {'load':>5}"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    measure: Callable[[Scale], Rows]
+    goals: Callable[[Found], Iterator[Goal]]
+    quick: bool = True
+
+
+def parts(cluster: PostgresCluster | None) -> list[Part]:
+    return [
+        Part("register", partial(registering.measure, cluster=cluster), registering.goals),
+        Part("single", partial(single.measure, cluster=cluster), single.goals),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = [part.name for part in parts(None)] + [one.name for one in registrars(None)]
+    parser.add_argument("--quick", action="store_true", help="one short round, under two minutes in all")
+    parser.add_argument("--only", default="", metavar="NAME,...", help=f"of {', '.join(known)}")
+    parser.add_argument("--runs", type=int, default=0, help="rounds of which the medians are told (3; quick: 1)")
+    options = parser.parse_args(arguments)
+    only = frozenset(filter(None, options.only.split(",")))
+    if unknown := only.difference(known):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    scale = Scale(options.quick, only)
+    rounds = options.runs or (1 if scale.quick else 3)
+    print(
+        f"{rounds} round{'s' * (rounds > 1)}{', quick' * scale.quick}, {os.cpu_count()} cores, Python "
+        f"{sys.version.split()[0]}, load average {os.getloadavg()[0]:.1f} at the start", flush=True,
+    )
+    if compiled(SOURCE) is None:
+        print(f"{HOW}: the phones are played in Python, slower, and nothing is asked at a given rate")
+    begin = time.monotonic()
+    cluster = None
+    try:
+        cluster = PostgresCluster()
+    except SkipTest as missing:
+        print(missing)
+    try:
+        return _run(parts(cluster), scale, rounds)
+    finally:
+        if cluster is not None:
+            cluster.stop()
+        print(f"{time.monotonic() - begin:.0f} s in all")
+
+
+def _run(chosen: list[Part], scale: Scale, rounds: int) -> int:
+    several: dict[tuple[str, str], list[Row]] = {}
+    missing: dict[str, str] = {}
+    broken = 0
+    for _ in range(rounds):
+        for part in chosen:
+            if scale.quick and not part.quick and part.name not in scale.only:
+                missing[part.name] = "takes long: not with --quick"
+                continue
+            try:
+                for one in part.measure(scale):
+                    if isinstance(one, Missing):
+                        missing[one.subject] = one.sentence
+                    else:
+                        several.setdefault((one.subject, one.what), []).append(one)
+                        print(_line(one), file=sys.stderr, flush=True)
+            except SkipTest as reason:
+                missing[part.name] = str(reason)
+            except Exception:
+                broken += 1
+                traceback.print_exc()
+    found = {key: middle(rows) for key, rows in several.items()}
+    print(f"\n{COLUMNS}")
+    for row in found.values():
+        print(_line(row))
+    for subject, sentence in missing.items():
+        print(f"without {subject}: {sentence}")
+    print("\ngoals (ratios of the medians above)")
+    for part in chosen:
+        for goal in part.goals(found):
+            if goal.value is not None or not scale.only:
+                print(f"  {goal}")
+    failed = [row for row in found.values() if row.failed]
+    for row in failed:
+        print(f"FAILED: {row.subject}, {row.what}: {row.failed:.0f} ({row.note})")
+    return 1 if broken or failed else 0
+
+
+def _line(row: Row) -> str:
+    def number(value: float, width: int, digits: int = 0) -> str:
+        return f"{value:{width}.{digits}f}" if value else " " * width
+
+    note = f"  {row.note}" if row.note else ""
+    if row.load > 0.9:
+        note += "  (the generator was the limit)"
+    if row.unit:
+        note = f"  {row.value:.2f} {row.unit}{note}"
+    load = f"{row.load:5.0%}" if row.load else " " * 5
+    return (
+        f"{row.subject:34} {row.what:18} {number(row.rate, 9)} {number(row.server, 9, 1)} "
+        f"{number(row.database, 11, 1)} {number(row.p50, 8, 2)} {number(row.p99, 8, 2)} {load}{note}"
+    ).rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
