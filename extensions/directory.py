@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from django.db import close_old_connections, transaction
-from django.db.models import F, FilteredRelation, Q
+from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
 from extensions.binding_table import COLUMNS, TIMES, upsert
@@ -27,9 +27,11 @@ READ_AT_ONCE = 400
 
 
 class DjangoDirectory:
-    """``realm`` is the one of now; ``algorithms`` are those offered to phones."""
+    """``realm`` is the one of now; ``algorithms`` are those offered to phones. Of several workers each has a share of
+    the bindings: when there were more before, nobody's are left over."""
 
-    def __init__(self, realm: str, algorithms: Sequence[str]) -> None:
+    def __init__(self, realm: str, algorithms: Sequence[str], worker: int = 0, workers: int = 1) -> None:
+        self._worker, self._workers = worker, workers
         self._realm = realm
         self._algorithms = list(algorithms)
 
@@ -118,7 +120,8 @@ class DjangoDirectory:
     def living(
         self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
     ) -> Sequence[Binding]:
-        rows = BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)).order_by("extension_id", "key")
+        rows = self._ours(BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)))
+        rows = rows.order_by("extension_id", "key")
         if after is not None:
             account, key = after
             rows = rows.filter(extension_id__gte=account)  # for the index: it does not see through the next line
@@ -130,8 +133,8 @@ class DjangoDirectory:
         wanted = set(ids)
         there: set[BindingId] = set()
         for accounts in _slices({id.account_id for id in wanted}):
-            rows = BindingRow.objects.filter(extension_id__in=accounts, expires_at__gt=_moment(now)).order_by()
-            there.update(wanted & {BindingId(*row) for row in rows.values_list("extension_id", "key")})
+            rows = self._ours(BindingRow.objects.filter(extension_id__in=accounts, expires_at__gt=_moment(now)))
+            there.update(wanted & {BindingId(*row) for row in rows.order_by().values_list("extension_id", "key")})
         return there
 
     @unit_of_work
@@ -154,7 +157,7 @@ class DjangoDirectory:
     @unit_of_work
     def shift_times(self, node: str, seconds: float) -> None:
         by = timedelta(seconds=seconds)
-        BindingRow.objects.filter(node=node).update(
+        self._ours(BindingRow.objects.filter(node=node)).update(
             **{name: F(name) + by for name in TIMES}
         )
 
@@ -166,6 +169,12 @@ class DjangoDirectory:
             BindingRow.objects.filter(pk__in=part).delete()
         forget_hidden_accounts()
         return len(ids)
+
+    def _ours(self, rows: QuerySet[BindingRow]) -> QuerySet[BindingRow]:
+        """Those of this worker."""
+        if self._workers == 1:
+            return rows
+        return rows.alias(share=F("worker") % self._workers).filter(share=self._worker)
 
 
 def _slices(values: Collection[R]) -> Iterator[list[R]]:

@@ -20,6 +20,8 @@ from sipcore.online import silence_over
 from sipcore.ports import Binding, BindingId, Directory, StoreUnavailable
 from sipcore.store import Store
 from sipcore.subscriptions.subscriptions import Subscriptions
+from sipcore.workers import CALLS
+from sipcore.workers.calls_elsewhere import SubscriptionsElsewhere
 
 BEAT_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
@@ -75,13 +77,16 @@ class Chores:
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
         self._lost: dict[BindingId, str] = {}
-        self.subscriptions: Subscriptions | None = None
+        self._first = core.settings.worker == CALLS
+        """What one worker has to do for all is done by the one that has the calls."""
+        self.subscriptions: Subscriptions | SubscriptionsElsewhere | None = None
         self.guard: GuardChores | None = None
         self.evidence: EvidenceStore | None = None
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
-        self._store.call(self._close_orphans)  # before any call of now is written
+        if self._first:
+            self._store.call(self._close_orphans)  # before any call of now is written
         self._load_at = self._clock.now() + LOAD_AFTER
         self._next_sweep = self._clock.now() + SWEEP_SECONDS
         if self.guard is not None:
@@ -105,10 +110,11 @@ class Chores:
         if self._load_at is not None and now >= self._load_at:
             self._load_at = None
             self._load(None)
-        if now >= self._next_sweep:
+        if self._first and now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self._chore("sweep", self._sweep)
-        self._chore("actions", self._take_actions)
+        if self._first:
+            self._chore("actions", self._take_actions)
         self.write_evidence()
         self._compare()
         if self.guard is not None:

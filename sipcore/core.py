@@ -39,6 +39,7 @@ from sipcore.store import Job, Store
 
 if TYPE_CHECKING:
     from sipcore.calls.switchboard import Switchboard
+    from sipcore.workers.calls_elsewhere import CallsElsewhere
 from sipcore.streams import Connections
 
 SUPPORTED = ("path",)
@@ -75,6 +76,7 @@ class Settings:
     key: bytes
     node: str
     worker: int = 0
+    workers: int = 1
     nonce_lifetime: int = 7200
     store_wait: float = 8.0
     keepalive_interval: float = 20.0
@@ -120,7 +122,9 @@ class Core:
             "OPTIONS": self._on_options,
             **dict.fromkeys(CALL_METHODS, self._on_call_method),
         }
-        self.calls: Switchboard | None = None
+        self.calls: Switchboard | CallsElsewhere | None = None
+        self.moved: Callable[[Binding, tuple[str, int]], None] = lambda binding, before: None
+        """Tells other workers of a phone that has registered from a new address."""
         self.door: Door | None = None
         self.punctual: Punctual | None = None
         self.rank = Classifier(
@@ -327,6 +331,7 @@ class Core:
                 if self.calls is not None:
                     for binding, before in decision.moved:
                         self.calls.moved(binding, before)
+                        self.moved(binding, before)
                     self.calls.registered(job.asked.number, decision.current)
                 self.recorder.accepted(request, decision.periods)
                 interval = self.settings.keepalive_interval
@@ -358,7 +363,7 @@ class Core:
     def watch(self, binding: Binding, now: float, wall: float, share: float = 1.0) -> None:
         """Ask this phone regularly whether it is there, so often that its way stays open if it needs that; for the
         first time after this ``share`` of the interval."""
-        if binding.worker == self.settings.worker:
+        if binding.worker % self.settings.workers == self.settings.worker:
             self.connections.follow(binding.id, binding.connection, now + binding.expires_at - wall, now)
         self._remember(binding.remote_host)
         remote = (binding.remote_host, binding.remote_port)
@@ -507,6 +512,14 @@ class Core:
     def is_ours(self, host: str, flow: Flow) -> bool:
         """Whether a host in a URI means this PBX."""
         return host == flow.local[0] or host in self.settings.domains
+
+    def knows(self, host: str) -> bool:
+        """Whether a phone was registered at this address."""
+        return host in self._known
+
+    def remember(self, host: str) -> None:
+        """Another worker knows it."""
+        self._remember(host)
 
     def _remember(self, host: str) -> None:
         self._known[host] = None

@@ -21,6 +21,7 @@ from sipcore.log import SipLog
 from sipcore.memory import Memory
 from sipcore.protocol.flow import Flow
 from sipcore.store import Job
+from sipcore.tcp_listener import TcpListener
 from sipcore.tcp_socket import TcpSockets
 from sipcore.udp_socket import Address, CannotListen, UdpSocket
 
@@ -98,6 +99,15 @@ class Server:
             else:
                 self._sockets.append(opened)
                 return
+
+    @property
+    def tcp(self) -> TcpSockets:
+        return self._tcp
+
+    def take_sockets(self, opened: UdpSocket, listener: TcpListener) -> None:
+        """Serve these instead of opening some: our parent has bound them."""
+        self._sockets.append(opened)
+        self._tcp.take(listener)
 
     def close(self) -> None:
         self._tcp.close()
@@ -206,6 +216,19 @@ class Server:
             if one[1].local not in self._by_local:
                 self._by_local[one[1].local] = opened
         return received
+
+    def take_handed_over(self, packets: list[tuple[bytes, Flow, Rank]]) -> None:
+        """What came to another worker and is for us, with the rank it had there."""
+        if len(packets) < DRAIN and not self._inbox:
+            for data, flow, _rank in packets:
+                self._core.receive(data, flow)
+            self._pump()
+            return
+        for data, flow, rank in packets:
+            self._inbox.put(data, flow, min(rank, self._core.rank(data, flow)))
+        if not self._serving and self._loop is not None:
+            self._serving = True
+            self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         """From the inbox, in the order of admission, for one slice of time."""

@@ -70,10 +70,16 @@ class TcpConnection:
 
 
 class TcpSockets:
-    """All of TCP for one :class:`Core`. ``pump`` sends what the core has to send; it is called after each change."""
+    """All of TCP for one :class:`Core`. ``pump`` sends what the core has to send; it is called after each change.
+
+    For other workers: ``receive`` takes each message; ``elsewhere`` takes what is to be sent over a connection that is
+    none of ours, and tells whether it is somebody's; ``ended`` is told of each connection that has ended."""
 
     def __init__(self, core: Core, log: SipLog, pump: Callable[[], None]) -> None:
         self._core, self._log, self._pump = core, log, pump
+        self.receive: Callable[[bytes, Flow], None] = core.receive
+        self.elsewhere: Callable[[bytes, Flow], bool] = lambda data, flow: False
+        self.ended: Callable[[Flow], None] = lambda flow: None
         self._peers: Connections = core.connections
         self._listeners: list[TcpListener] = []
         self._connections: dict[str, TcpConnection] = {}
@@ -82,12 +88,17 @@ class TcpSockets:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._paused: list[TcpListener] = []
         # Different in every life of every process: a stored binding must not be taken for one on a connection of now.
+        # It begins with the worker, as ``workers.handover`` reads it.
         self._prefix = f"{core.settings.worker:x}.{time.time_ns() // 1_000_000:x}."
         self._numbers = count(1)
 
     def open(self, host: str, port: int) -> None:
         """Listen. Raises :class:`~sipcore.udp_socket.CannotListen`."""
-        self._listeners.append(TcpListener(host, port))
+        self.take(TcpListener(host, port))
+
+    def take(self, listener: TcpListener) -> None:
+        """One that listens already."""
+        self._listeners.append(listener)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -110,6 +121,8 @@ class TcpSockets:
     def send(self, data: bytes, flow: Flow) -> None:
         """Send one message over the connection it belongs to. Raises OSError when that has ended, or ends now."""
         connection = self._connections.get(flow.connection)
+        if connection is None and self.elsewhere(data, flow):
+            return
         if connection is None or connection.closing:
             raise OSError(errno.ENOTCONN, "the connection has ended")
         if not connection.output:
@@ -207,7 +220,7 @@ class TcpSockets:
         self._kept += framer.buffered - before
         self._peers.heard(flow.connection, time.monotonic(), whole=bool(messages), begun=framer.begun)
         for message in messages:
-            self._core.receive(message, flow)
+            self.receive(message, flow)
         if framer.fault is not None:
             self._break(connection, framer.fault.reason)
         elif self._kept > KEPT_IN_ALL:
@@ -280,6 +293,7 @@ class TcpSockets:
         self._ignore(connection.socket)
         connection.socket.close()
         self._core.flow_failed(connection.flow, why)
+        self.ended(connection.flow)
 
     def _ignore(self, opened: socket.socket) -> None:
         if self._loop is not None:

@@ -42,6 +42,8 @@ class GuardChores:
         self._next_sweep = clock.now() + SWEEP_SECONDS
         self._seen: set[int] = set()
         self._newest = 0
+        self.tell: Callable[[list[Block]], None] = lambda blocks: None
+        """Tells other workers of new blocks: they hold everywhere."""
         guard.ask = self._ask
 
     def load(self) -> None:
@@ -69,6 +71,8 @@ class GuardChores:
         if self._at_work or not self._loaded:
             return
         new = [_copy(block) for block in self._announced()]
+        if new:
+            self.tell(new)
         if self._moved:
             self._moved, new = False, [_copy(block) for block in self._guard.blocks]
         tried = [_copy(block) for block in self._guard.touched.values()]

@@ -1,0 +1,73 @@
+"""The sockets of a port that several workers share, opened by their parent, who keeps them.
+
+Since the parent has them all from the beginning to the end, the kernel deals what comes in the same way as long as it
+lives: when a worker dies, what is sent to it waits in its socket until it has been started again, and nobody else's
+phones change their worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from sipcore.server import PORT_TRIES
+from sipcore.tcp_listener import TcpListener
+from sipcore.udp_socket import Address, CannotListen, UdpSocket, share_port
+
+Pair = tuple[UdpSocket, TcpListener]
+
+
+def open_shared(addresses: Iterable[Address], workers: int) -> list[list[Pair]]:
+    """For each worker a pair of each address. Raises :class:`~sipcore.udp_socket.CannotListen`, also when another PBX
+    of ours shares this port among its workers; then nothing stays open."""
+    opened: list[list[Pair]] = [[] for _ in range(workers)]
+    try:
+        for host, port in addresses:
+            first = _first(host, port)
+            opened[0].append(first)
+            for pairs in opened[1:]:
+                pairs.append(_beside(host, first[0].port))
+    except CannotListen:
+        close(pair for pairs in opened for pair in pairs)
+        raise
+    return opened
+
+
+def close(pairs: Iterable[Pair]) -> None:
+    for udp, tcp in pairs:
+        udp.socket.close()
+        tcp.socket.close()
+
+
+def take_over(files: Iterable[Iterable[int]], addresses: Iterable[Address]) -> list[Pair]:
+    """What the parent has opened for this worker, in the order of ``addresses``."""
+    return [
+        (UdpSocket(host, port, file=udp), TcpListener(host, port, file=tcp))
+        for (host, port), (udp, tcp) in zip(addresses, files, strict=True)
+    ]
+
+
+def _first(host: str, port: int) -> Pair:
+    """Bound as one that shares with nobody: whoever has the port already is found."""
+    for tries in range(1, PORT_TRIES + 1):
+        udp = UdpSocket(host, port)
+        try:
+            tcp = TcpListener(host, udp.port)
+        except CannotListen:
+            udp.socket.close()
+            if port or tries == PORT_TRIES:
+                raise
+        else:
+            share_port(udp.socket)
+            share_port(tcp.socket)
+            return udp, tcp
+    raise AssertionError("unreachable")
+
+
+def _beside(host: str, port: int) -> Pair:
+    udp = UdpSocket(host, port, beside=True)
+    try:
+        return udp, TcpListener(host, port, beside=True)
+    except CannotListen:
+        with suppress(OSError):
+            udp.socket.close()
+        raise
