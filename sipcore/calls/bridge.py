@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.confirming import AckLost
+from sipcore.calls.leg import Leg, LegState, sdp_of
 from sipcore.calls.passing import passed_body, passed_headers, passed_words
 from sipcore.calls.ports import Media, MediaRefused, MediaUnavailable
 from sipcore.later import retry_after

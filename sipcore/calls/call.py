@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sipcore.calls.leg import AckLost, Leg, LegState, sdp_of
+from sipcore.calls.confirming import AckLost
+from sipcore.calls.leg import Leg, LegState, sdp_of
 from sipcore.calls.passing import passed_words
 from sipcore.calls.ports import Heard, MediaRefused, MediaUnavailable, Party
 from sipcore.calls.records import CallRow, LegRow, MediaRow

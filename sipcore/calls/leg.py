@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
+from sipcore.calls.confirming import Confirming
 from sipcore.calls.passing import passed_description
 from sipcore.calls.ports import Party, Side
 from sipcore.calls.requests import Outgoing
@@ -22,10 +23,6 @@ from sipcore.protocol.headers import quote, split_list
 from sipcore.protocol.message import Message, Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction
 
-T1, T2 = 0.5, 4.0
-ACK_SECONDS = 64 * T1
-"""How long a 2xx is repeated before the call ends with ``ack_lost`` (RFC 3261 section 13.3.1.4)."""
-
 REINVITE_SECONDS = 180.0
 """How long a phone may take to answer a re-INVITE, its user perhaps asked about it (timer C, RFC 3261 section 16.6)."""
 
@@ -33,10 +30,6 @@ ALLOW = "INVITE, ACK, CANCEL, BYE, UPDATE, INFO, PRACK, OPTIONS, REFER, MESSAGE,
 SDP = "application/sdp"
 
 Headers = Iterable[tuple[str, str]]
-
-
-class AckLost(Exception):
-    """The ACK to a 2xx never came: the phone cannot hear us, or we cannot hear it."""
 
 
 class LegState(Enum):
@@ -151,35 +144,22 @@ class Leg:
         if self.dialog is not None:
             self.dialog.early = False
         self.state = LegState.CONFIRMED
-        acknowledged = asyncio.get_running_loop().create_future()
-        self._acks[request.cseq.number] = acknowledged
+        number = request.cseq.number
+        acknowledged = self._acks[number] = asyncio.get_running_loop().create_future()
         if not request.to.tag:
             self._unconfirmed = acknowledged
         if self.invite is invite:
             self.invite = None
         self.exchange.respond(invite, response)
-        # The repeating goes on when nobody waits here any more: a call that is over has to be confirmed all the same.
-        self.exchange.spawn(self._repeat(invite, response, acknowledged))
-        return await asyncio.shield(acknowledged)
 
-    async def _repeat(
-        self, invite: ServerTransaction, response: Response, acknowledged: asyncio.Future[Request]
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        interval, end = T1, loop.time() + ACK_SECONDS
-        try:
-            while loop.time() < end - 0.001:
-                await asyncio.wait([acknowledged], timeout=min(interval, end - loop.time()))
-                if acknowledged.done():
-                    return
-                self.exchange.respond(invite, response)
-                interval = min(2 * interval, T2)
-            acknowledged.set_exception(AckLost())
-            acknowledged.exception()  # it may be that nobody waits
-        finally:
-            self._acks.pop(invite.request.cseq.number, None)
+        def settled(acknowledged: asyncio.Future[Request]) -> None:
+            self._acks.pop(number, None)
             if self._unconfirmed is acknowledged:
                 self._unconfirmed = None
+
+        acknowledged.add_done_callback(settled)
+        Confirming(acknowledged, lambda: self.exchange.respond(invite, response))
+        return await asyncio.shield(acknowledged)
 
     def reject(
         self, status: int, reason: str | None = None, headers: Headers = (), invite: ServerTransaction | None = None

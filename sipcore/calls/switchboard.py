@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from sipcore.authentication import Authenticator, Challenge, is_from_here, prove
 from sipcore.calls import bridge, transfer
 from sipcore.calls.book import RecordBook
 from sipcore.calls.call import TOO_MANY_CALLS, Call
+from sipcore.calls.confirming import AckLost
 from sipcore.calls.engaged import Engaged
-from sipcore.calls.leg import ALLOW, SDP, AckLost, Leg, LegState, sdp_of
+from sipcore.calls.leg import ALLOW, SDP, Leg, LegState, sdp_of
 from sipcore.calls.lookups import Lookups
 from sipcore.calls.messages import deliver_message
 from sipcore.calls.passing import passed_words
@@ -134,8 +135,9 @@ class Switchboard:
         self.subscriptions: Subscriptions | None = None
         self.punctual: Punctual | None = None
         self._endpoint, self._authenticator = endpoint, authenticator
-        self._accounts = Lookups(store, directory.accounts, STORE_SECONDS)
-        self._parties = Lookups(store, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS)
+        self._lookups = Lookups(
+            store, directory.accounts, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS
+        )
         self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
         self._slow_down, self._tell_proven = slow_down, proven
         self._requests = Requests(endpoint, clock.now, pump)
@@ -222,9 +224,7 @@ class Switchboard:
     async def parties(self, numbers: list[str], hidden: bool = False) -> dict[str, Party]:
         """Those that exist, by the number asked for, which finds them ignoring case. ``hidden``: the hidden account
         of the doctor too."""
-        found = await self._parties.get(number.lower() for number in numbers)
-        known = {number: found[number.lower()] for number in numbers if number.lower() in found}
-        return {number: party for number, party in known.items() if hidden or not party.hidden}
+        return _shown((await self._lookups.get(numbers=numbers)).parties, numbers, hidden)
 
     def is_full(self, account_id: int, more: int = 0) -> bool:
         """Whether this extension has as many calls as it may have, and ``more``."""
@@ -346,7 +346,7 @@ class Switchboard:
         transaction: ServerTransaction,
         credentials: Credentials,
     ) -> None:
-        account = await self._proven(request, flow, transaction, credentials)
+        account, _ = await self._proven(request, flow, transaction, credentials)
         if account is not None and account.id == watching.subscriber_id:
             self._resubscribe(request, flow, transaction)
         elif account is not None:
@@ -359,7 +359,7 @@ class Switchboard:
     async def _prove_move(
         self, leg: Leg, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> None:
-        account = await self._proven(request, flow, transaction, credentials)
+        account, _ = await self._proven(request, flow, transaction, credentials)
         if account is None:
             return
         if account.id != leg.party.account_id:
@@ -450,16 +450,22 @@ class Switchboard:
         self._endpoint.reply_statelessly(request, response, flow)
 
     async def _proven(
-        self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
-    ) -> Account | None:
-        """The account behind the credentials, or None: then the request has been answered."""
+        self,
+        request: Request,
+        flow: Flow,
+        transaction: ServerTransaction,
+        credentials: Credentials,
+        numbers: Iterable[str] = (),
+    ) -> tuple[Account | None, dict[str, Party]]:
+        """The account behind the credentials, or None: then the request has been answered. With it the parties of
+        these numbers, which are looked up on the same visit to the store."""
         begin = self._clock.now()
         try:
-            accounts = await self._accounts.get([credentials.username])
+            found = await self._lookups.get([credentials.username], numbers)
         except StoreUnavailable:
             self.respond(transaction, make_response(request, 503, headers=[retry_after(5, 35)]))
-            return None
-        account = accounts.get(credentials.username)
+            return None, {}
+        account = found.accounts.get(credentials.username)
         from_here = is_from_here(flow) and len(request.getall("Via")) == 1
         refusal = prove(credentials, request.method, account, self._decoy_ha1, from_here)
         if refusal is not None:
@@ -472,20 +478,21 @@ class Switchboard:
                 self._reply(request, flow, refusal.status)
             else:
                 self.respond(transaction, make_response(request, refusal.status))
-            return None
+            return None, {}
         if not self._authenticator.count_is_new(credentials):
             self.respond(transaction, self._authenticator.challenge(request, flow, stale=True))
-            return None
+            return None, {}
         self._tell_proven(request, flow)
-        return account
+        return account, found.parties
 
     async def _begin(
         self, request: Request, flow: Flow, transaction: ServerTransaction, credentials: Credentials
     ) -> None:
         try:
-            account = await self._proven(request, flow, transaction, credentials)
+            numbers = [credentials.username, request.request_uri.canonical_user]
+            account, parties = await self._proven(request, flow, transaction, credentials, numbers)
             if account is not None:
-                await self._serve(request, flow, transaction, account)
+                await self._serve(request, flow, transaction, account, _shown(parties, numbers, account.hidden))
         except Exception as error:
             # Without an answer the transaction would stay for ever, and the phone would wait for as long.
             self.log.error(f"{request.method} of {flow.remote[0]} could not be served: {type(error).__name__}")
@@ -493,20 +500,25 @@ class Switchboard:
         finally:
             self._beginning.pop(transaction, None)
 
-    async def _serve(self, request: Request, flow: Flow, transaction: ServerTransaction, account: Account) -> None:
+    async def _serve(
+        self,
+        request: Request,
+        flow: Flow,
+        transaction: ServerTransaction,
+        account: Account,
+        found: Mapping[str, Party],
+    ) -> None:
         unsupported = sorted(request.require - SUPPORTED)
         if unsupported:
             headers = [("Unsupported", ", ".join(unsupported))]
             self.respond(transaction, make_response(request, 420, headers=headers))
             return
         try:
-            dialled = request.request_uri.canonical_user
-            found = await self.parties([account.number, dialled], hidden=account.hidden)
             party = found.get(account.number)
             if party is None:
                 self.respond(transaction, make_response(request, 403))
             elif request.method == "INVITE":
-                await self._call(request, flow, transaction, party, found.get(dialled))
+                await self._call(request, flow, transaction, party, found.get(request.request_uri.canonical_user))
             elif request.method == "MESSAGE":
                 await deliver_message(self, request, transaction, party)
             elif request.method == "SUBSCRIBE" and self.subscriptions is not None:
@@ -656,6 +668,12 @@ class Switchboard:
     def _reply(self, request: Request, flow: Flow, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._endpoint.reply_statelessly(request, make_response(request, status, headers=list(headers)), flow)
         self._pump()
+
+
+def _shown(parties: Mapping[str, Party], numbers: Iterable[str], hidden: bool) -> dict[str, Party]:
+    """Of these parties, by their number in lower case, those of these numbers that may be known of."""
+    known = {number: parties[number.lower()] for number in numbers if number.lower() in parties}
+    return {number: party for number, party in known.items() if hidden or not party.hidden}
 
 
 def _is_twin(one: Request, other: Request) -> bool:

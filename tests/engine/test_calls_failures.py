@@ -115,7 +115,7 @@ class FailuresInMemory(InMemory):
 
     def test_cancel_while_the_callee_is_looked_up(self) -> None:
         a, b = self.phones()
-        self.world.store.delay = 0.4
+        self.world.store.delay = 0.8
         call = a.invite(b.number)
         self.world.pass_time(0.6)
         call.cancel()
