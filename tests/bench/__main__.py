@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from unittest import SkipTest
 
-from tests.bench import registering, single
+from tests.bench import calling, registering, relaying, single
 from tests.bench.compiled import compiled
 from tests.bench.phones import HOW, SOURCE
 from tests.bench.registrars import registrars
@@ -45,6 +45,8 @@ def parts(cluster: PostgresCluster | None) -> list[Part]:
     return [
         Part("register", partial(registering.measure, cluster=cluster), registering.goals),
         Part("single", partial(single.measure, cluster=cluster), single.goals),
+        Part("calls", calling.measure, calling.goals),
+        Part("relay", relaying.measure, relaying.goals),
     ]
 
 
@@ -128,7 +130,7 @@ def _line(row: Row) -> str:
     if row.load > 0.9:
         note += "  (the generator was the limit)"
     if row.unit:
-        note = f"  {row.value:.2f} {row.unit}{note}"
+        note = f"  {row.value:g} {row.unit}{note}"
     load = f"{row.load:5.0%}" if row.load else " " * 5
     return (
         f"{row.subject:34} {row.what:18} {number(row.rate, 9)} {number(row.server, 9, 1)} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import median
 
 
@@ -27,6 +27,8 @@ class Row:
     value: float = 0.0
     """What fits no column, in ``unit``."""
     unit: str = ""
+    worst: bool = False
+    """Of ``value`` the largest of all rounds is told, not the median."""
     failed: float = 0.0
     """How many went wrong; any makes the exit code of the benchmark 1."""
     note: str = ""
@@ -103,6 +105,6 @@ def middle(rows: list[Row]) -> Row:
         for one in fields(Row) if one.type == "float" and one.name != "failed"
     }
     last = rows[-1]
-    return Row(
-        last.subject, last.what, **figures, unit=last.unit, failed=sum(row.failed for row in rows), note=last.note
-    )
+    if last.worst:
+        figures["value"] = max(row.value for row in rows)
+    return replace(last, **figures, failed=sum(row.failed for row in rows))

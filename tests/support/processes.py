@@ -227,12 +227,6 @@ def scratch_directory(prefix: str) -> Path:
     return directory
 
 
-def main_thread_cpu_seconds(pid: int) -> float:
-    """Processor time of the main thread alone."""
-    fields = Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(value) for value in fields[11:13]) / os.sysconf("SC_CLK_TCK")
-
-
 def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
     """Processor time of a process so far (user and system, all its threads); with its living and ended children when
     asked. Ended grandchildren of a living child are counted too. 0.0 when the process is gone."""
