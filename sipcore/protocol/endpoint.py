@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 
+from .answers import Answers
 from .brevity import within_limit
 from .errors import SipError
 from .events import (
@@ -35,10 +36,6 @@ MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
 
 _LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
 
-_LARGE_ANSWER, _LARGE_ANSWERS = 4096, 4 * 1024 * 1024
-"""Bytes: of one answer, which repeats the Via lines of its request, and of all that are longer. Those beyond are not
-kept, and no ordinary one is lost for them."""
-
 _ANSWERED = (State.ACCEPTED, State.COMPLETED, State.CONFIRMED)
 _NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
 
@@ -48,7 +45,7 @@ class Endpoint:
 
     tag: makes a To-tag from a text, always the same one for the same text (RFC 3261 8.2.7).
     branch_prefix: begins each branch of ours, so that it names node and worker; must differ after each restart.
-    memory: how many final answers are kept for repetitions at most; the oldest second goes first.
+    memory: bytes of final answers that are kept for repetitions at most; the oldest go first.
     """
 
     def __init__(
@@ -59,24 +56,21 @@ class Endpoint:
         t1: float = 0.5,
         t2: float = 4.0,
         t4: float = 5.0,
-        memory: int = 300_000,
+        memory: int = 96 * 1024 * 1024,
     ) -> None:
         self._tag = tag
         self._branch_prefix = MAGIC + branch_prefix
         self._timers = Timers(t1, t2, t4)
-        self._memory = memory
         self._counter = count(1)
         self._events: deque[Event] = deque()
         self._outbox: list[tuple[bytes, Flow]] = []
         self._servers: dict[str, ServerTransaction] = {}
+        self._accepted = 0  # how many there have been
         self._clients: dict[str, ClientTransaction] = {}
         self._clients_of: dict[Flow, set[ClientTransaction]] = {}
         self._heap: list[tuple[float, int, Transaction, str]] = []
-        # State COMPLETED of non-INVITE server transactions is only these bytes, in slices of a second: thousands end
-        # each second, and Timer J for each of them would cost more than all the rest.
-        self._answers: dict[str, bytes] = {}
-        self._slices: deque[tuple[float, list[str]]] = deque()
-        self._large = 0  # bytes of large answers
+        # All that is left of a non-INVITE server transaction in state COMPLETED.
+        self._answers = Answers(self._timers.long, memory, self._add_to_tag)
 
     # -- what comes in
 
@@ -156,13 +150,14 @@ class Endpoint:
     def _repeated(self, request: Request, flow: Flow, now: float) -> bool:
         """Whether the request belongs to what is already here; then it is dealt with."""
         key = request.transaction_key
-        answer = self._answers.get(key)
+        answer = self._answers.find(key, request, flow)
         if answer is not None:
             self._outbox.append((answer, _way_back(request, flow)))
             self._events.append(Retransmission(flow, request.method, request, True))
             return True
         transaction = self._servers.get(key)
         if transaction is None:
+            request.came_after = self._accepted
             return False
         answered = transaction.state in _ANSWERED
         if request.method != "ACK":
@@ -236,9 +231,11 @@ class Endpoint:
     def _came_twice(self, event: RequestReceived) -> bool:
         """Two equal packets may have come before the core accepted the first one."""
         key = event.request.transaction_key
-        if event.request.method == "ACK" or (key not in self._answers and key not in self._servers):
+        if event.request.came_after == self._accepted or event.request.method == "ACK":
             return False
-        answer = self._answers.get(key)
+        if key not in self._answers and key not in self._servers:
+            return False
+        answer = self._answers.find(key, event.request, event.flow)
         answered = answer is not None or self._servers[key].state in _ANSWERED
         if answer is None and "resend" in self._servers[key].fire("request"):
             answer = self._servers[key].sent
@@ -265,6 +262,7 @@ class Endpoint:
         key = request.transaction_key or self._server_key(request, request.method, flow)
         transaction = self._servers.get(key)
         if transaction is None:
+            self._accepted += 1
             transaction = self._servers[key] = ServerTransaction(key, request, _way_back(request, flow))
             transaction.fire("begin")
         return transaction
@@ -292,7 +290,7 @@ class Endpoint:
         if transaction.kind is Kind.SERVER and transaction.state is State.COMPLETED:
             del self._servers[transaction.key]
             if not transaction.flow.reliable:
-                self._remember(transaction.key, data, now)
+                self._answers.keep(transaction.key, response, data, now)
             return
         self._run(transaction, actions, now, sent=True)
 
@@ -341,9 +339,8 @@ class Endpoint:
         while heap and heap[0][2].deadlines.get(heap[0][3]) != heap[0][0]:
             heapq.heappop(heap)
         first = heap[0][0] if heap else None
-        if self._slices and (first is None or self._slices[0][0] < first):
-            first = self._slices[0][0]
-        return first
+        forget = self._answers.next_end()
+        return forget if forget is not None and (first is None or forget < first) else first
 
     def handle_timeout(self, now: float) -> None:
         """Let all timers fire that are due."""
@@ -353,8 +350,7 @@ class Endpoint:
             if transaction.deadlines.get(letter) == due:
                 del transaction.deadlines[letter]
                 self._run(transaction, transaction.fire(letter), now)  # type: ignore[arg-type]
-        while self._slices and self._slices[0][0] <= now:
-            self._forget_slice()
+        self._answers.forget(now)
 
     @property
     def transactions(self) -> int:
@@ -446,26 +442,6 @@ class Endpoint:
                     return tag
                 break
         return ""
-
-    def _remember(self, key: str, data: bytes, now: float) -> None:
-        if len(data) > _LARGE_ANSWER:
-            if self._large + len(data) > _LARGE_ANSWERS:
-                return  # a repetition will be answered as if it were new
-            self._large += len(data)
-        slices = self._slices
-        end = now + self._timers.long
-        if not slices or slices[-1][0] < end:
-            slices.append((end + 1.0, []))
-            while len(self._answers) > self._memory and len(slices) > 1:
-                self._forget_slice()
-        slices[-1][1].append(key)
-        self._answers[key] = data
-
-    def _forget_slice(self) -> None:
-        for key in self._slices.popleft()[1]:
-            data = self._answers.pop(key, b"")
-            if len(data) > _LARGE_ANSWER:
-                self._large -= len(data)
 
 
 def _bounded(key: str) -> str:

@@ -167,6 +167,7 @@ class Message:
 
     def _forget(self, name: str) -> None:
         self.__dict__.pop("validated", None)
+        self.__dict__.pop("copied", None)
         self.firsts = None
         for attribute in _LAZY_OF.get(name, ()):
             self.__dict__.pop(attribute, None)
@@ -303,6 +304,7 @@ class Request(Message):
     version = "SIP/2.0"
     transaction_key = ""  # the endpoint's note: what RFC 3261 17.2.3 knows the request by
     via_text = ""  # the endpoint's note: the top Via line as it came
+    came_after = 0  # the endpoint's note: so many transactions had begun by then
     size = 0  # the endpoint's note: bytes of the packet that it came in; 0 when it came in none
     malformed_start = False  # white space where RFC 3261 7.1 has none
 
@@ -324,6 +326,8 @@ class Request(Message):
 
 
 class Response(Message):
+    copied = 0  # so many of its first lines are those of the request, but for the To-tag that the endpoint adds
+
     def __init__(
         self, status: int, reason: str | None = None, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
     ) -> None:
@@ -493,6 +497,8 @@ def make_response(
                 lines[index] = ("To", f"{value};tag={to_tag}")
                 break
     response = Response.__new__(Response)
+    if to_tag is None:
+        response.copied = len(lines)
     response.status = status
     response.reason = REASONS.get(status, "Unknown") if reason is None else reason
     if headers:

@@ -73,7 +73,8 @@ class SourceTest(unittest.TestCase):
         rebound = FLOW._replace(remote=(PHONE[0], 50000))
         endpoint.receive_datagram(register(), rebound, 0.5)
         (first, there), (second, here) = endpoint.datagrams_to_send()
-        self.assertEqual((first, there, here), (second, FLOW, rebound))
+        self.assertEqual((there, here), (FLOW, rebound))
+        self.assertEqual(second, first.replace(b"rport=40962", b"rport=50000"))
 
     def test_a_repetition_with_another_via_moves_nothing(self):
         """Its rport was damaged: the answer to the whole one still goes where that came from."""
@@ -257,39 +258,85 @@ class ResponseTest(unittest.TestCase):
 
 class MemoryTest(unittest.TestCase):
     def test_answers_are_bounded_oldest_first(self):
-        endpoint = new_endpoint(memory=50)
+        endpoint = new_endpoint(memory=6_000)
         for second in range(10):
             for number in range(20):
                 via = f"SIP/2.0/UDP a;branch=z9hG4bK{second}.{number}"
                 endpoint.receive_datagram(register(via), FLOW, float(second))
                 asked = endpoint.next_event().request
                 endpoint.respond(endpoint.accept(asked, FLOW, second), make_response(asked, 200), float(second))
-        self.assertLessEqual(endpoint.answers_kept, 80)
+        self.assertLessEqual(endpoint.answers_kept, 50)
         endpoint.receive_datagram(register("SIP/2.0/UDP a;branch=z9hG4bK9.19"), FLOW, 9.5)
         self.assertIsInstance(endpoint.next_event(), events.Retransmission)
 
     def test_large_answers_are_bounded_in_bytes_and_push_no_other_out(self):
-        """Who has the right password can make each as long as a packet: an answer repeats the Via lines."""
+        """Who has the right password can make each as long as a packet."""
         endpoint = new_endpoint()
 
-        def answered(branch: str, now: float) -> None:
+        def answered(branch: str, now: float, path: str = "<sip:edge.test>") -> None:
             endpoint.receive_datagram(register(f"SIP/2.0/UDP 192.168.1.20;branch=z9hG4bK{branch}"), FLOW, now)
             asked = endpoint.next_event().request
-            endpoint.respond(endpoint.accept(asked, FLOW, now), make_response(asked, 200), now)
+            response = make_response(asked, 200, headers=[("Path", path)])
+            endpoint.respond(endpoint.accept(asked, FLOW, now), response, now)
             endpoint.datagrams_to_send()
 
         for round in range(2):
             now = 100.0 * round
             answered(f"honest{round}", now)
             for number in range(400):
-                answered(f"{round}.{number};x={'v' * 30_000}", now)
-            self.assertEqual(endpoint.answers_kept, 1 + 4 * 1024 * 1024 // 30_200, round)
+                answered(f"{round}.{number}", now, f"<sip:{'v' * 30_000}>")
+            self.assertEqual(endpoint.answers_kept, 1 + 4 * 1024 * 1024 // 30_130, round)
             endpoint.receive_datagram(
                 register(f"SIP/2.0/UDP 192.168.1.20;branch=z9hG4bKhonest{round}"), FLOW, now + 1.0
             )
             self.assertIsInstance(endpoint.next_event(), events.Retransmission)
             endpoint.handle_timeout(now + 40.0)
             self.assertEqual(endpoint.answers_kept, 0)
+
+    def test_a_repetition_is_answered_with_the_very_same_bytes(self):
+        """Whatever the answer has beside the lines of the request, and however those stand."""
+        contact = ("Contact", "<sip:1001@192.168.1.20:5062>;expires=3600")
+        date = ("Date", "Mon, 23 Nov 2026 08:00:00 GMT")
+        forms = (
+            ([contact, ("Contact", "<sip:x@192.0.2.7>;expires=5"), date], b"", {}),
+            ([], b"", {}),
+            ([("Path", "<sip:edge.test;lr>"), contact, date], b"", {"Supported": "path"}),
+            ([contact, ("Content-Type", "text/plain")], b"Via: no header\r\n\r\nContact: neither", {}),
+            ([("Reason", "a\r\nVia: line of somebody"), contact], b"", {}),
+        )
+        for number, (own, body, headers) in enumerate(forms):
+            for via in ("SIP/2.0/UDP a;rport;branch=z9hG4bK-{}", "SIP/2.0/UDP a;branch=z9hG4bK-{}, SIP/2.0/UDP b"):
+                endpoint = new_endpoint()
+                packet = register(via.format(number), **headers)
+                endpoint.receive_datagram(packet, FLOW, 0.0)
+                asked = endpoint.next_event().request
+                response = make_response(asked, 200, headers=own, body=body)
+                endpoint.respond(endpoint.accept(asked, FLOW, 0.0), response, 0.0)
+                endpoint.receive_datagram(packet, FLOW, 30.0)
+                self.assertIsInstance(endpoint.next_event(), events.Retransmission)
+                (first, _), (second, _) = endpoint.datagrams_to_send()
+                self.assertEqual(first, second)
+
+    def test_a_line_that_was_changed_in_the_answer_is_repeated_so(self):
+        endpoint = new_endpoint()
+        packet = register("SIP/2.0/UDP a;branch=z9hG4bK-1;keep")
+        endpoint.receive_datagram(packet, FLOW, 0.0)
+        asked = endpoint.next_event().request
+        response = make_response(asked, 200, headers=[("Contact", "<sip:1001@192.168.1.20>;expires=60")])
+        response.set("Via", "SIP/2.0/UDP a;branch=z9hG4bK-1;keep=20")
+        endpoint.respond(endpoint.accept(asked, FLOW, 0.0), response, 0.0)
+        endpoint.receive_datagram(packet, FLOW, 1.0)
+        (first, _), (second, _) = endpoint.datagrams_to_send()
+        self.assertEqual(first, second)
+        self.assertIn(b"keep=20", second)
+
+    def test_what_is_kept_of_an_answer_is_a_fraction_of_it(self):
+        endpoint = new_endpoint(memory=100_000)
+        for number in range(500):
+            endpoint.receive_datagram(register(f"SIP/2.0/UDP a;branch=z9hG4bK-{number};x={'v' * 2000}"), FLOW, 0.0)
+            asked = endpoint.next_event().request
+            endpoint.respond(endpoint.accept(asked, FLOW, 0.0), make_response(asked, 200), 0.0)
+        self.assertEqual(endpoint.answers_kept, 500)
 
     def test_a_flood_without_password_leaves_nothing(self):
         endpoint = new_endpoint()

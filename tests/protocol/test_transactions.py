@@ -76,7 +76,7 @@ class NonInviteTest(unittest.TestCase):
         link.phone.endpoint.send_request(request("REGISTER"), link.phone.flow, 0.0)
         link.run(until=0.1)
         packet = link.log[0][2]
-        for now, kept in ((31.9, True), (33.2, False)):
+        for now, kept in ((31.9, True), (36.2, False)):
             link.server.endpoint.handle_timeout(now)
             link.server.endpoint.receive_datagram(packet, link.server.flow, now)
             event = link.server.endpoint.next_event()

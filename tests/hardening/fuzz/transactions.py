@@ -20,7 +20,7 @@ DAY = 86_400.0
 
 
 def play(data: bytes) -> None:
-    endpoint = new_endpoint(memory=50)
+    endpoint = new_endpoint(memory=6_000)
     script = data[:: max(1, len(data) // STEPS)][:STEPS]
     now = 1.0
     asked: list[tuple[Request, Flow]] = []
