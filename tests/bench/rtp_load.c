@@ -1,8 +1,8 @@
 /* Load for the relay benchmark: one process, one thread, that plays the phones of many calls.
 
-       rtp_load SECONDS LOCAL>REMOTE ...
+       rtp_load SECONDS ADDRESS LOCAL>REMOTE ...
 
-   Each further argument is a phone: its own port, and the port of the relay that faces it. Every phone sends a G.711
+   Each further argument is a phone: its own port, and the port of the relay that faces it, both at ADDRESS. Every phone sends a G.711
    packet (172 bytes) each 20 ms, all of them spread evenly over the 20 ms, after a second of warming up that does not
    count. Says "go", "end" and one line of JSON: sent, received, delay in milliseconds, processor seconds of its own.
 
@@ -50,8 +50,7 @@ static void fail(const char *what) {
     exit(1);
 }
 
-static int phone(unsigned local, unsigned remote) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+static int phone(struct sockaddr_in address, unsigned local, unsigned remote) {
     int opened = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), size = 1 << 18, yes = 1;
     if (opened < 0)
         fail("socket");
@@ -109,16 +108,17 @@ static double delay(double share) { /* milliseconds that so many of the packets 
 }
 
 int main(int count, char **words) {
-    int phones = count - 2, poll = epoll_create1(EPOLL_CLOEXEC);
-    double seconds = count > 2 ? atof(words[1]) : 0;
+    int phones = count - 3, poll = epoll_create1(EPOLL_CLOEXEC);
+    double seconds = count > 3 ? atof(words[1]) : 0;
+    struct sockaddr_in address = {.sin_family = AF_INET};
     int *sockets = calloc(phones > 0 ? phones : 1, sizeof *sockets);
-    if (phones < 1 || seconds <= 0 || poll < 0 || !sockets)
-        return fprintf(stderr, "usage: rtp_load SECONDS LOCAL>REMOTE ...\n"), 2;
+    if (phones < 1 || seconds <= 0 || poll < 0 || !sockets || !inet_aton(words[2], &address.sin_addr))
+        return fprintf(stderr, "usage: rtp_load SECONDS ADDRESS LOCAL>REMOTE ...\n"), 2;
     for (int i = 0; i < phones; i++) {
         unsigned local, remote;
-        if (sscanf(words[i + 2], "%u>%u", &local, &remote) != 2)
-            return fprintf(stderr, "rtp_load: not LOCAL>REMOTE: %s\n", words[i + 2]), 2;
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = sockets[i] = phone(local, remote)};
+        if (sscanf(words[i + 3], "%u>%u", &local, &remote) != 2)
+            return fprintf(stderr, "rtp_load: not LOCAL>REMOTE: %s\n", words[i + 3]), 2;
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = sockets[i] = phone(address, local, remote)};
         if (epoll_ctl(poll, EPOLL_CTL_ADD, sockets[i], &event))
             fail("epoll_ctl");
     }

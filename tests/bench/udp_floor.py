@@ -1,8 +1,9 @@
 """The floor of the relay benchmark: the shortest loop that moves a datagram from one socket to another.
 
-    python -m tests.bench.udp_floor A>PHONE_A:B>PHONE_B ...
+    python -m tests.bench.udp_floor ADDRESS A>PHONE_A:B>PHONE_B ...
 
-Each argument is a call: port A faces the phone on PHONE_A, port B the phone on PHONE_B. No figures, no checks."""
+Each further argument is a call at ADDRESS: port A faces the phone on PHONE_A, port B the phone on PHONE_B. No figures,
+no checks."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ import socket
 import sys
 
 
-def connected(word: str) -> socket.socket:
+def connected(address: str, word: str) -> socket.socket:
     local, remote = (int(part) for part in word.split(">"))
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    opened.bind(("127.0.0.1", local))
-    opened.connect(("127.0.0.1", remote))
+    opened.bind((address, local))
+    opened.connect((address, remote))
     return opened
 
 
@@ -23,8 +24,8 @@ def main() -> None:
     poll = select.epoll()
     ways = {}
     kept = []
-    for word in sys.argv[1:]:
-        one, other = (connected(part) for part in word.split(":"))
+    for word in sys.argv[2:]:
+        one, other = (connected(sys.argv[1], part) for part in word.split(":"))
         kept += [one, other]
         ways[one.fileno()] = (one.recv, other.send)
         ways[other.fileno()] = (other.recv, one.send)

@@ -29,6 +29,18 @@ class RelayingTests:
         for speaker, listener in ((one, two), (two, one)):
             wait_until(lambda s=speaker, n=listener: s.report() or packets(n.rtcp, 0.05), "a report", 5)
 
+    def test_a_packet_of_any_size_arrives_as_it_was_sent(self: EngineCase) -> None:
+        one, two = self.phone("127.0.0.2", 11), self.phone("127.0.0.3", 22)
+        self.join(one, two)
+        hears(two.rtp, one)
+        hears(one.rtp, two)
+        empty(two.rtp)
+        for size in (12, 13, 1500, 2047, 2048, 2049, 4000):
+            one.sequence += 1
+            sent = rtp(one.sequence, one.ssrc)[:12] + bytes(number % 251 for number in range(size - 12))
+            one.rtp.sendto(sent, one.relay)
+            wait_until(lambda sent=sent: sent in packets(two.rtp, 0.05), f"a packet of {size} bytes")
+
     def test_a_phone_with_ipv6_and_one_with_ipv4(self: EngineCase) -> None:
         one, two = self.phone("127.0.0.2", 11), self.phone("::1", 22)
         self.join(one, two)

@@ -10,10 +10,18 @@ from tests.support.programs import require_program
 
 
 class RtpEngine:
-    """``url`` is for :class:`sipcore.media.pool.NgPool`. Raises ``unittest.SkipTest`` where it is not installed."""
+    """``url`` is for :class:`sipcore.media.pool.NgPool`; ``threads``: that relay media, 0 for as many as rtpengine
+    wants. Raises ``unittest.SkipTest`` where it is not installed."""
 
     def __init__(
-        self, directory: Path, *, ports: tuple[int, int], addresses: list[str], control: int = 0, log_level: int = 5
+        self,
+        directory: Path,
+        *,
+        ports: tuple[int, int],
+        addresses: list[str],
+        control: int = 0,
+        log_level: int = 5,
+        threads: int = 0,
     ) -> None:
         program = require_program("rtpengine", "rtpengine-daemon")
         self.control = control or free_port()
@@ -23,6 +31,7 @@ class RtpEngine:
                 program, "--table=-1", "--config-file=none", "--foreground", "--log-stderr", f"--log-level={log_level}",
                 *(f"--interface={address}" for address in addresses), f"--listen-ng=127.0.0.1:{self.control}",
                 f"--port-min={ports[0]}", f"--port-max={ports[1]}", "--tos=184",
+                *([f"--num-threads={threads}"] if threads else []),
             ],
             log_path=directory / "rtpengine.log",
             name="rtpengine",
