@@ -67,6 +67,7 @@ class Store:
         self._breather = breather
         self._refreshing: deque[Job] = deque()
         self._new: deque[Job] = deque()
+        self._questions: deque[Callable[[], None]] = deque()
         self._chores: deque[Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -126,11 +127,14 @@ class Store:
             else:
                 loop.call_soon_threadsafe(settle, result, None)
 
-        self.call(chore)
+        with self._wake:
+            self._questions.append(chore)  # before the chores, which nobody waits for: what they write gathers
+            self._wake.notify()
+        late = loop.call_later(seconds, settle, None, StoreUnavailable("time-out"))
         try:
-            return await asyncio.wait_for(answer, seconds)
-        except TimeoutError:
-            raise StoreUnavailable("time-out") from None
+            return await answer
+        finally:
+            late.cancel()
 
     def stop(self, timeout: float) -> None:
         """Let the thread finish what it has in hand; at most ``timeout`` seconds."""
@@ -142,7 +146,7 @@ class Store:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not self._refreshing and not self._new and not self._chores:
+                while not (self._refreshing or self._new or self._questions or self._chores):
                     if self._stopping:
                         return
                     self._wake.wait()
@@ -150,7 +154,11 @@ class Store:
                 self._take(self._refreshing, batch, BATCH_LIMIT)
                 self._take(self._new, batch, min(BATCH_LIMIT, len(batch) + BESIDE) if batch else BATCH_LIMIT)
                 self._in_hand = len(batch)
-                chores = [self._chores.popleft() for _ in range(min(len(self._chores), CHORES_AT_ONCE))]
+                chores = [
+                    waiting.popleft()
+                    for waiting in (self._questions, self._chores)
+                    for _ in range(min(len(waiting), CHORES_AT_ONCE))
+                ]
             if batch:
                 self._settle(batch)
             for chore in chores:
@@ -210,6 +218,7 @@ class Store:
             with self._wake:
                 self._chores.append(chore)
                 if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
+                    self._questions.clear()
                     self._chores.clear()
         except Exception as error:
             self._broken(error)

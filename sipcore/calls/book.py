@@ -3,8 +3,9 @@ store's thread, as soon as it has time. What is marked again meanwhile is writte
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from dataclasses import replace
+from collections.abc import Callable
 
 from sipcore.calls.records import CallRow, CallStore
 from sipcore.log import SipLog
@@ -12,20 +13,33 @@ from sipcore.ports import StoreUnavailable
 from sipcore.store import Store
 
 
+def _soon(work: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(work)
+
+
 class RecordBook:
-    def __init__(self, store: Store, calls: CallStore, log: SipLog) -> None:
-        self._store, self._calls, self._log = store, calls, log
+    """``soon`` runs a function in the loop's thread, when the loop has its next turn."""
+
+    def __init__(
+        self, store: Store, calls: CallStore, log: SipLog, soon: Callable[[Callable[[], None]], object] = _soon
+    ) -> None:
+        self._store, self._calls, self._log, self._soon = store, calls, log, soon
+        self._news: dict[str, CallRow] = {}
         self._marked: dict[str, CallRow] = {}
         self._lock = threading.Lock()
         self._asked = False
 
     def changed(self, row: CallRow) -> None:
-        """Write this row soon."""
+        """Write this row soon, as it is when the loop has done what it is about."""
+        if not self._news:
+            self._soon(self._hand_over)
+        self._news[row.uniqueid] = row
+
+    def _hand_over(self) -> None:
+        news, self._news = self._news, {}
         with self._lock:
-            # A copy: the call goes on while the store's thread writes.
-            self._marked[row.uniqueid] = replace(
-                row, legs=[replace(leg) for leg in row.legs], media=[replace(media) for media in row.media]
-            )
+            for uniqueid, row in news.items():
+                self._marked[uniqueid] = row.copy()  # the call goes on while the store's thread writes
             if self._asked:
                 return
             self._asked = True

@@ -56,6 +56,12 @@ class LegRow:
     user_agent: str = ""
     silent: bool = False  # nothing at all came from it, not even a 100
 
+    def copy(self) -> LegRow:
+        return LegRow(
+            self.number, self.device, self.state, self.code, self.reason, self.ringing_at, self.answered_at,
+            self.ended_at, self.remote, self.user_agent, self.silent,
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class MediaRow:
@@ -100,6 +106,14 @@ class CallRow:
     def billsec(self) -> int:
         """Whole seconds that were talked; 0 while the call lives or when nobody answered."""
         return _seconds(self.answer, self.end)
+
+    def copy(self) -> CallRow:
+        """By name and not by ``dataclasses.replace``, at a tenth of its price: every call is copied a few times."""
+        return CallRow(
+            self.uniqueid, self.node, self.src, self.dst, self.clid, self.start, self.answer, self.end,
+            self.disposition, self.cause, self.hung_up_by, self.sip_call_id,
+            [leg.copy() for leg in self.legs], list(self.media),
+        )  # fmt: skip
 
     def clock_set(self, moved: float) -> None:
         """The clock was set by so many seconds while the call goes on: all its times move along."""

@@ -38,7 +38,7 @@ from sipcore.protocol.endpoint import Endpoint
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import Star
-from sipcore.protocol.message import Request, Response, make_response
+from sipcore.protocol.message import CSeq, Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction, State
 from sipcore.punctual import AFTER, Punctual
 from sipcore.registrar import Cause, Refused
@@ -145,6 +145,8 @@ class Switchboard:
         self._mortal: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
         """Dialogs that have ended: the phone's tag and address, and until when they are known."""
         self._inviting: dict[ServerTransaction, Call] = {}
+        self._twins: set[tuple[str, CSeq, str | None]] = set()
+        """Of these INVITEs what makes the same request on two ways one (RFC 3261 section 8.2.2.2)."""
         self._beginning: dict[ServerTransaction, bool] = {}
         """INVITEs whose sender is being looked up, and whether they were cancelled meanwhile."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -537,7 +539,8 @@ class Switchboard:
         """A new INVITE of a proven extension."""
         if self._beginning.pop(transaction, False):
             raise SipError(487, "Request Terminated")
-        if any(_is_twin(request, other.request) for other in self._inviting):
+        twin = request.call_id, request.cseq, request.from_.tag
+        if twin in self._twins:
             raise SipError(482, "Loop Detected")
         number = request.request_uri.canonical_user
         if (request.max_forwards if request.max_forwards is not None else 70) < 1:
@@ -563,6 +566,7 @@ class Switchboard:
         call = Call(self, self.new_row(leg, number), leg)
         self.call_of[leg] = call
         self._inviting[transaction] = call
+        self._twins.add(twin)
         self.log.info(f"Call {call.id}: {leg.number} calls {number[:40]}")
         call.changed()
         try:
@@ -572,6 +576,7 @@ class Switchboard:
                 await (self._echo(call) if number == ECHO else call.run(number, called))
         finally:
             self._inviting.pop(transaction, None)
+            self._twins.discard(twin)
             self.log.info(f"Call {call.id} ended: {call.row.disposition} {call.row.cause}")
 
     async def _echo(self, call: Call) -> None:
@@ -618,7 +623,7 @@ class Switchboard:
 
     def call_changed(self, call: Call) -> None:
         """Those who watch its extensions may have to be told."""
-        if self.subscriptions is not None:
+        if self.subscriptions is not None and self.subscriptions.watching:
             numbers = {leg.number for leg in call.legs} | {row.number for row in call.row.legs}
             self.subscriptions.calls_changed(numbers)
 
@@ -674,8 +679,3 @@ def _shown(parties: Mapping[str, Party], numbers: Iterable[str], hidden: bool) -
     """Of these parties, by their number in lower case, those of these numbers that may be known of."""
     known = {number: parties[number.lower()] for number in numbers if number.lower() in parties}
     return {number: party for number, party in known.items() if hidden or not party.hidden}
-
-
-def _is_twin(one: Request, other: Request) -> bool:
-    """The same request on two ways (RFC 3261 section 8.2.2.2)."""
-    return one.call_id == other.call_id and one.cseq == other.cseq and one.from_.tag == other.from_.tag

@@ -218,6 +218,11 @@ class Subscriptions:
 
     # News
 
+    @property
+    def watching(self) -> bool:
+        """Whether anybody watches anything at all."""
+        return len(self._table.watched) > 0
+
     def calls_changed(self, numbers: Iterable[str]) -> None:
         """A call of these extensions has begun, gone on or ended."""
         self._lookout.calls_changed(numbers)
