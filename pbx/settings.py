@@ -44,6 +44,7 @@ SIP_STORE_WAIT = environment.whole_number("SIP_STORE_WAIT", 8)
 SIP_INBOX_LIMIT = environment.whole_number("SIP_INBOX_LIMIT", 4000)
 SIP_KEEPALIVE_INTERVAL = environment.whole_number("SIP_KEEPALIVE_INTERVAL", 20)
 SIP_NODE = environment.text("SIP_NODE") or socket.gethostname()[:32]
+SIP_WORKERS = environment.whole_number("SIP_WORKERS", 1)
 CALL_RECORDS_DAYS = environment.whole_number("CALL_RECORDS_DAYS", 0)
 SIP_MAX_CALLS = environment.whole_number("SIP_MAX_CALLS", 500)
 SIP_MAX_CALLS_PER_EXTENSION = environment.whole_number("SIP_MAX_CALLS_PER_EXTENSION", 10)

@@ -18,6 +18,7 @@ from pbx.system.models import SipProcess
 from sipcore.calls.records import CallAction as Action
 from sipcore.calls.records import CallRow, LegRow, MediaRow
 from sipcore.protocol.headers import clean_text
+from sipcore.workers import CALLS
 
 MOST_LEGS = 100
 """Kept of one call, legs and directions of media alike: a row stays a row."""
@@ -51,7 +52,8 @@ class DjangoCallStore:
 
     @unit_of_work
     def close_orphans(self, node: str, now: float) -> int:
-        last_beat = SipProcess.objects.filter(node=node).aggregate(last=Max("beat_at"))["last"]
+        # The worker that has the calls; others may be alive.
+        last_beat = SipProcess.objects.filter(node=node, worker=CALLS).aggregate(last=Max("beat_at"))["last"]
         moment = _moment(now)
         with transaction.atomic():
             orphans = list(

@@ -58,6 +58,12 @@ def shift_beat(node: str, worker: int, seconds: float) -> None:
     SipProcess.objects.filter(node=node[:32], worker=worker).update(beat_at=F("beat_at") + timedelta(seconds=seconds))
 
 
+@unit_of_work
+def forget_workers(node: str, workers: int) -> None:
+    """Heartbeats of workers that there are no more: of before, when there were more than ``workers``."""
+    SipProcess.objects.filter(node=node[:32], worker__gte=workers).delete()
+
+
 def boot_id() -> str:
     """Different after each start of the machine; empty where the kernel does not say."""
     with suppress(OSError):

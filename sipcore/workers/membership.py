@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
 
 VARIABLE = "SIP_WORKER"
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Worker ``number`` of ``workers``. All else are file descriptors: ``sockets``, a UDP and a TCP one for each
-    address; ``inlet``, where others write to us; ``outlets``, where we write to each worker, our own among them."""
+    """Worker ``number`` of ``workers``, started by process ``parent``. ``addresses`` are those to listen on, host and
+    port. All else are file descriptors: ``sockets``, a UDP and a TCP one for each address; ``inlet``, where others
+    write to us; ``outlets``, where we write to each worker, our own among them."""
 
     number: int
     workers: int
+    parent: int
+    addresses: list[tuple[str, int]]
     sockets: list[list[int]]
     inlet: int
     outlets: list[int]
@@ -29,6 +36,16 @@ class Membership:
 
 
 def take_membership(environment: MutableMapping[str, str]) -> Membership | None:
-    """None for a process that nobody has started as a worker. It is taken out: our own children are none."""
+    """None for a process that nobody has started as a worker. It is taken out: our own children are none.
+
+    From then on we end when our parent does, and at once: whoever starts the PBX anew needs the port."""
     text = environment.pop(VARIABLE, "")
-    return Membership(**json.loads(text)) if text else None
+    if not text:
+        return None
+    membership = Membership(**json.loads(text))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != membership.parent:
+        raise SystemExit(0)
+    for file in membership.files:
+        os.set_inheritable(file, False)
+    return membership

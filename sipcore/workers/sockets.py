@@ -6,14 +6,30 @@ phones change their worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 
+from sipcore.protocol.flow import Flow
 from sipcore.server import PORT_TRIES
 from sipcore.tcp_listener import TcpListener
 from sipcore.udp_socket import Address, CannotListen, UdpSocket, share_port
 
 Pair = tuple[UdpSocket, TcpListener]
+
+HANDED_AT_ONCE = 64
+"""Datagrams of others after which we look at something else."""
+
+
+class SharedUdpSocket(UdpSocket):
+    """What is read from it is ours: ``hand_over`` has taken what is another worker's."""
+
+    hand_over: Callable[[bytes, Flow], bool]
+
+    def receive(self) -> tuple[bytes, Flow] | None:
+        for _ in range(HANDED_AT_ONCE):
+            received = super().receive()
+            if received is None or not self.hand_over(*received):
+                return received
+        return None
 
 
 def open_shared(addresses: Iterable[Address], workers: int) -> list[list[Pair]]:
@@ -38,12 +54,14 @@ def close(pairs: Iterable[Pair]) -> None:
         tcp.socket.close()
 
 
-def take_over(files: Iterable[Iterable[int]], addresses: Iterable[Address]) -> list[Pair]:
+def take_over(
+    files: Iterable[Iterable[int]], addresses: Iterable[Address], hand_over: Callable[[bytes, Flow], bool]
+) -> Iterable[Pair]:
     """What the parent has opened for this worker, in the order of ``addresses``."""
-    return [
-        (UdpSocket(host, port, file=udp), TcpListener(host, port, file=tcp))
-        for (host, port), (udp, tcp) in zip(addresses, files, strict=True)
-    ]
+    for (host, port), (udp, tcp) in zip(addresses, files, strict=True):
+        opened = SharedUdpSocket(host, port, file=udp)
+        opened.hand_over = hand_over
+        yield opened, TcpListener(host, port, file=tcp)
 
 
 def _first(host: str, port: int) -> Pair:
@@ -68,6 +86,5 @@ def _beside(host: str, port: int) -> Pair:
     try:
         return udp, TcpListener(host, port, beside=True)
     except CannotListen:
-        with suppress(OSError):
-            udp.socket.close()
+        udp.socket.close()
         raise

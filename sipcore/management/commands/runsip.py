@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import errno
 import gc
@@ -32,7 +33,7 @@ from pbx.operations.alone import announce_running
 from pbx.startup.ports import already_runs
 from pbx.startup.refusal import Refusal
 from pbx.subscriptions.store import DjangoSubscriptionStore
-from pbx.system.heartbeat import beat, clock_was_set, shift_beat
+from pbx.system.heartbeat import beat, clock_was_set, forget_workers, shift_beat
 from pbx.system.identity import current_realm
 from pbx.system.port_owner import tcp_port_owner, udp_port_owner
 from pbx.system.server_address import own_address, sip_domain, sip_names
@@ -62,6 +63,14 @@ from sipcore.subscriptions.exchange import SubscriptionSettings
 from sipcore.subscriptions.packages import Limits
 from sipcore.subscriptions.subscriptions import Subscriptions
 from sipcore.udp_socket import Address, CannotListen
+from sipcore.workers import CALLS
+from sipcore.workers.calls_elsewhere import CallsElsewhere
+from sipcore.workers.crew import MOST_WORKERS, Crew
+from sipcore.workers.handover import Handover
+from sipcore.workers.links import Links
+from sipcore.workers.log import SharedLog
+from sipcore.workers.membership import Membership, take_membership
+from sipcore.workers.sockets import take_over
 
 PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
 
@@ -87,17 +96,30 @@ class Command(BaseCommand):
             "--port", type=int, default=settings.SIP_PORT, help=_("port to listen on, UDP and TCP (SIP_PORT)")
         )
         parser.add_argument("--domain", default=None, help=_("what phones have as their server (SIP_DOMAIN)"))
+        parser.add_argument(
+            "--workers", type=int, default=settings.SIP_WORKERS,
+            help=_("processes that share the port; with PostgreSQL only (SIP_WORKERS)"),
+        )  # fmt: skip
+        parser.add_argument("--worker", help=argparse.SUPPRESS)  # which one it is, for people who look at processes
 
-    def handle(self, *args, host: str, port: int, domain: str | None, verbosity: int, **options):
+    def handle(self, *args, host: str, port: int, domain: str | None, workers: int, verbosity: int, **options):
+        membership = take_membership(os.environ)
         if not 0 <= port <= 65535:
             raise CommandError(_("%(port)s is not a port: choose one from 1 to 65535.") % {"port": port})
-        log = SipLog(sys.stderr.fileno(), settings.LOG_FORMAT, Level.DEBUG if verbosity > 1 else Level.INFO)
+        self._may_share(workers)
+        level = Level.DEBUG if verbosity > 1 else Level.INFO
+        log = (SharedLog if workers > 1 else SipLog)(sys.stderr.fileno(), settings.LOG_FORMAT, level)
         try:
             announce_running()
             realm = self._realm()
             rtp_ports(settings.RTP_PORTS)
-            process = SipServerProcess(realm, domain or sip_domain(), log)
-            process.server.open(self._addresses(host, port))
+            if workers > 1 and membership is None:
+                connection.close()
+                self._lead(host, port, domain, workers, verbosity, log)
+                return
+            process = SipServerProcess(realm, domain or sip_domain(), log, membership)
+            if membership is None:
+                process.server.open(self._addresses(host, port))
             process.take_up()
             connection.close()  # from here on only the store's thread talks to the database
             gc.freeze()  # what is here lives to the end: looking through it would hold up the loop for 30 ms each time
@@ -112,6 +134,31 @@ class Command(BaseCommand):
             ) from None
         finally:
             log.close(LOG_STOP_SECONDS)
+
+    def _may_share(self, workers: int) -> None:
+        if not 1 <= workers <= MOST_WORKERS:
+            raise CommandError(
+                _("%(name)s=%(value)d is outside %(low)d to %(high)d.")
+                % {"name": "SIP_WORKERS", "value": workers, "low": 1, "high": MOST_WORKERS}
+            )
+        if workers > 1 and connection.vendor != "postgresql":
+            raise CommandError(
+                _(
+                    "Several workers need PostgreSQL: SQLite has one writer. Move the database with `manage.py "
+                    "movedatabase --to URL`, or write SIP_WORKERS=1."
+                )
+            )
+
+    def _lead(self, host: str, port: int, domain: str | None, workers: int, verbosity: int, log: SipLog) -> None:
+        """Be the parent of the workers, each of which is this command again."""
+        command = [sys.executable, sys.argv[0], "runsip", "--host", host, "--port", str(port)]
+        if domain is not None:
+            command += ["--domain", domain]
+        command += ["--workers", str(workers), "--verbosity", str(verbosity), "--skip-checks"]
+        crew = Crew(command, self._addresses(host, port), workers, log)
+        if not asyncio.run(crew.run()):
+            raise CommandError(_("A worker could not be started; what it said stands above."))
+        log.info("Stopped")
 
     def _realm(self) -> str:
         try:
@@ -161,16 +208,18 @@ class Command(BaseCommand):
 
 
 class SipServerProcess:
-    """Wires one worker together."""
+    """Wires one worker together: the only one, or one of several, whose ``membership`` says what it has been given."""
 
-    def __init__(self, realm: str, domain: str, log: SipLog) -> None:
+    def __init__(self, realm: str, domain: str, log: SipLog, membership: Membership | None = None) -> None:
         # The same spelling in branches, rows and the heartbeat: what a restart looks for must be what was written.
-        node, worker = _token(settings.SIP_NODE), 0
+        node = _token(settings.SIP_NODE)
+        worker, workers = (membership.number, membership.workers) if membership else (0, 1)
         self._log, self._node, self._worker, self._domain = log, node, worker, domain
+        self._workers = workers
         self._started = datetime.now(UTC)
         self._listening = ""
         clock = Clock()
-        directory = self._directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS)
+        directory = self._directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS, worker, workers)
         policy = Policy(
             settings.SIP_MIN_EXPIRES, settings.SIP_MAX_EXPIRES, settings.SIP_DEFAULT_EXPIRES, node, worker
         )
@@ -184,6 +233,7 @@ class SipServerProcess:
                 key=hmac.digest(settings.SECRET_KEY.encode(), b"pbx.sip", "sha256"),
                 node=node,
                 worker=worker,
+                workers=workers,
                 nonce_lifetime=settings.SIP_NONCE_LIFETIME,
                 store_wait=settings.SIP_STORE_WAIT,
                 keepalive_interval=settings.SIP_KEEPALIVE_INTERVAL,
@@ -194,7 +244,7 @@ class SipServerProcess:
             log,
             clock,
         )
-        self.server = Server(core, log, every_second=lambda: chores.every_second(), ready=self._ready)
+        self.server = Server(core, log, every_second=self._every_second, ready=self._ready)
         self._store = core.store = Store(
             RegistrationBatch(
                 directory, policy, decoys, clock.wall, random.random, core.authenticator.registration_counts
@@ -216,14 +266,31 @@ class SipServerProcess:
             self._calls,
             keep_calls=settings.CALL_RECORDS_DAYS * 86400.0,
         )
-        self._guard(core, clock)
+        guard = self._guard(core, clock)
+        core.punctual = Punctual(self.server.answer_in_loop)
+        self._handover: Handover | None = None
+        if membership is not None:
+            self._links = Links(worker, membership.inlet, membership.outlets)
+            self._handover = Handover(self._links, core, self.server, guard, clock, log)
+            self._chores.guard.tell = self._handover.blocked
+            for pair in take_over(membership.sockets, membership.addresses, self._handover.hand_over):
+                self.server.take_sockets(*pair)
         chores.evidence = DjangoEvidenceStore()
+        if worker == CALLS:
+            self._take_calls(core, policy, decoys, clock)
+        else:
+            calls = core.calls = CallsElsewhere(self._links, _later)
+            chores.subscriptions = calls.subscriptions
+
+    def _take_calls(self, core: Core, policy: Policy, decoys: dict[str, str], clock: Clock) -> None:
+        """All calls, texts and lamps are here, and the media engines."""
+        node, worker, log, directory = self._node, self._worker, self._log, self._directory
         local = settings.LOCAL_NETS or PRIVATE_NETWORKS
         self._advertised = Advertised(settings.EXTERNAL_IP, _in_networks(local))
         self._pool = NgPool(settings.RTPENGINE_URLS, lost=self._media_lost, changed=self._media_changed)
         self._board = core.calls = Switchboard(
             CallSettings(
-                domain=domain,
+                domain=self._domain,
                 node=node,
                 prefix=f"{node}-{worker}",
                 advertise=self._advertised.host,
@@ -251,10 +318,10 @@ class SipServerProcess:
             core.slow_down,
             core.proven,
             core.recorder,
-            core.unanswered,
+            self._handover.unanswered if self._handover is not None else core.unanswered,
         )
-        core.punctual = self._board.punctual = Punctual(self.server.answer_in_loop)
-        self._board.subscriptions = chores.subscriptions = Subscriptions(
+        self._board.punctual = core.punctual
+        self._board.subscriptions = self._chores.subscriptions = Subscriptions(
             SubscriptionSettings(
                 node=node,
                 worker=worker,
@@ -266,10 +333,10 @@ class SipServerProcess:
             self._store,
             DjangoSubscriptionStore(),
             clock,
-            lambda seconds, function: asyncio.get_running_loop().call_later(seconds, function),
+            _later,
         )
 
-    def _guard(self, core: Core, clock: Clock) -> None:
+    def _guard(self, core: Core, clock: Clock) -> Guard:
         # A proxy of ours speaks for many phones: what it does not tell the phone's address of is not held against it.
         trusted = _in_networks([*settings.GUARD_TRUSTED_NETS, *settings.SIP_TRUSTED_PROXIES])
         guard = Guard(GuardLimits(failures=settings.GUARD_FAILURES, numbers=settings.GUARD_NUMBERS), trusted)
@@ -278,9 +345,27 @@ class SipServerProcess:
         self._chores.guard = GuardChores(
             guard, self._blocks, self._store, clock, self.server.in_loop, self._log
         )
+        return guard
+
+    def _every_second(self) -> None:
+        self._chores.every_second()
+        if self._handover is not None:
+            self._handover.every_second()
 
     async def run(self) -> None:
         self._store.start()
+        if self._worker == CALLS:
+            await self._run_with_media()
+        else:
+            try:
+                await self.server.run()
+            finally:
+                systemd.notify("STOPPING=1")
+                self._chores.write_evidence()
+                await asyncio.to_thread(self._store.stop, STORE_STOP_SECONDS)
+        self._log.info("Stopped" if self._handover is None else f"Worker {self._worker} has stopped")
+
+    async def _run_with_media(self) -> None:
         resolving = asyncio.create_task(self._advertised.keep_resolved())
         # Started from here, the main thread: the relays end when it does, whatever ends it.
         relays = None if settings.RTPENGINE_URLS else self._own_relays()
@@ -290,6 +375,8 @@ class SipServerProcess:
             await self.server.run()
         finally:
             systemd.notify("STOPPING=1")
+            if self._handover is not None:
+                self._handover.stopped()
             resolving.cancel()
             media.cancel()
             await asyncio.wait([media])
@@ -297,7 +384,6 @@ class SipServerProcess:
             self._chores.write_evidence()
             storing = asyncio.to_thread(self._store.stop, STORE_STOP_SECONDS)
             await (asyncio.gather(relays.stop(), storing) if relays is not None else storing)
-            self._log.info("Stopped")
         if not media.cancelled():
             media.result()
 
@@ -336,7 +422,11 @@ class SipServerProcess:
     def _ready(self, addresses: list[Address]) -> None:
         places = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses]
         self._listening = ", ".join(f"udp and tcp {place}" for place in places)
-        self._log.info(f"Listening on {self._listening}, domain {self._domain}")
+        if self._handover is None:
+            self._log.info(f"Listening on {self._listening}, domain {self._domain}")
+        else:
+            self._log.info(f"Worker {self._worker} of {self._workers} is ready, domain {self._domain}")
+            asyncio.get_running_loop().add_reader(self._links.inlet, self._handover.read)
         self._chores.started()
         systemd.notify(f"READY=1\nSTATUS=Listening on {self._listening}")
 
@@ -348,6 +438,8 @@ class SipServerProcess:
         """What must be known before the first packet is read."""
         with suppress(StoreUnavailable):
             self._follow_clock()
+            if self._worker == 0:
+                forget_workers(self._node, self._workers)
         assert self._chores.guard is not None
         self._chores.guard.load()
 
@@ -360,9 +452,10 @@ class SipServerProcess:
         # In one transaction with the heartbeat: a start that is cut off here moves nothing twice.
         with self._directory.transaction():
             self._directory.shift_times(self._node, moved)
-            self._calls.shift_living(self._node, moved)
-            DjangoSubscriptionStore().shift_subscriptions(self._node, moved)
-            self._blocks.shift_times(moved)
+            if self._worker == CALLS:
+                self._calls.shift_living(self._node, moved)
+                DjangoSubscriptionStore().shift_subscriptions(self._node, moved)
+                self._blocks.shift_times(moved)
             shift_beat(self._node, self._worker, moved)
 
     def _broken(self, error: BaseException) -> None:
@@ -407,6 +500,10 @@ def _has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def _later(seconds: float, function: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, function)
 
 
 def _token(text: str) -> str:
