@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import partial
 from unittest import SkipTest
 
-from tests.bench import calling, registering, relaying, single
+from tests.bench import calling, crowd, registering, relaying
 from tests.bench.compiled import compiled
 from tests.bench.phones import HOW, SOURCE
 from tests.bench.registrars import registrars
-from tests.bench.rows import Found, Goal, Missing, Row, Rows, Scale, middle
+from tests.bench.rows import LEFT_OUT, Found, Goal, Missing, Row, Rows, Scale, middle
 from tests.support.postgres import PostgresCluster
 
 COLUMNS = (
@@ -44,9 +44,9 @@ class Part:
 def parts(cluster: PostgresCluster | None) -> list[Part]:
     return [
         Part("register", partial(registering.measure, cluster=cluster), registering.goals),
-        Part("single", partial(single.measure, cluster=cluster), single.goals),
         Part("calls", calling.measure, calling.goals),
         Part("relay", relaying.measure, relaying.goals),
+        Part("crowd", crowd.measure, crowd.goals, quick=False),
     ]
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = [part.name for part in parts(None)] + [one.name for one in registrars(None)]
+    known = [part.name for part in parts(None)] + ["single"] + [one.name for one in registrars(None)]
     parser.add_argument("--quick", action="store_true", help="one short round, under two minutes in all")
     parser.add_argument("--only", default="", metavar="NAME,...", help=f"of {', '.join(known)}")
     parser.add_argument("--runs", type=int, default=0, help="rounds of which the medians are told (3; quick: 1)")
@@ -91,20 +91,23 @@ def _run(chosen: list[Part], scale: Scale, rounds: int) -> int:
     for _ in range(rounds):
         for part in chosen:
             if scale.quick and not part.quick and part.name not in scale.only:
-                missing[part.name] = "takes long: not with --quick"
+                if not scale.only:
+                    missing[part.name] = LEFT_OUT
                 continue
             try:
                 for one in part.measure(scale):
                     if isinstance(one, Missing):
                         missing[one.subject] = one.sentence
+                        broken += one.broken
                     else:
                         several.setdefault((one.subject, one.what), []).append(one)
                         print(_line(one), file=sys.stderr, flush=True)
             except SkipTest as reason:
                 missing[part.name] = str(reason)
-            except Exception:
+            except Exception as error:
                 broken += 1
                 traceback.print_exc()
+                missing[part.name] = f"it did not work: {type(error).__name__}"
     found = {key: middle(rows) for key, rows in several.items()}
     print(f"\n{COLUMNS}")
     for row in found.values():

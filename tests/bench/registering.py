@@ -7,13 +7,15 @@ is as runsip opens it (WAL, synchronous=FULL). runsip logs at INFO and keeps its
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from unittest import SkipTest
 
+from tests.bench import single
 from tests.bench.phones import Phones, SlowPhones, make_phones
 from tests.bench.registrars import Registrar, Running, registrars
-from tests.bench.rows import Found, Goal, Missing, Row, Rows, Scale, figure, ratio
+from tests.bench.rows import LEFT_OUT, Found, Goal, Missing, Row, Rows, Scale, figure, ratio
 from tests.support.loadgen import LoadReport
 from tests.support.pbx import CROWD, CROWD_PASSWORD
 from tests.support.postgres import PostgresCluster
@@ -21,11 +23,14 @@ from tests.support.processes import DeadlinePassed, wait_until
 
 PHASES = ("register", "refresh", "unregister")
 LATENCY = "at half that rate"
+ALONE = ("sqlite", "postgres")
+"""Of which one registration on an idle server is measured too."""
+
 WARM = 300
 """Phones that register before anything is measured: what a server loads and connects at its first requests is not what
 is measured."""
 
-PHONES = 9000
+PHONES = 6000
 ENOUGH = 1.5
 """Seconds that the phases of one kind last together: who is through sooner does them all again."""
 
@@ -41,13 +46,25 @@ ASTERISK = "Asterisk, chan_pjsip"
 
 def measure(scale: Scale, cluster: PostgresCluster | None) -> Rows:
     for one in registrars(cluster):
-        if not scale.wants("register", one.name) or (scale.quick and not one.quick and one.name not in scale.only):
+        alone = one.name in ALONE and scale.wants("single", one.name)
+        crowd = scale.wants("register", one.name)
+        if crowd and scale.quick and not one.quick and one.name not in scale.only:
+            yield Missing(one.title, LEFT_OUT)
+            crowd = False
+        if not alone and not crowd:
             continue
         try:
             with one.start() as running:
-                yield from _registrar(one, running, scale)
+                if alone:
+                    _wait_for_rest(running)
+                    yield from single.measure(one.title, running)
+                if crowd:
+                    yield from _registrar(one, running, scale)
         except SkipTest as reason:
             yield Missing(one.title, str(reason))
+        except Exception as error:  # the others go on
+            traceback.print_exc()
+            yield Missing(one.title, f"it did not work: {type(error).__name__}", broken=True)
 
 
 def _registrar(one: Registrar, running: Running, scale: Scale) -> Iterator[Row]:
@@ -158,3 +175,4 @@ def goals(found: Found) -> Iterator[Goal]:
     yield Goal(f"p99 at half the highest clean rate to {quickest}", value, 1, False)
     value = ratio(found, (WORKERS, "register"), (OURS, "register"), "rate")
     yield Goal("registrations/s of 2 workers to 1", value, 1.6, True)
+    yield from single.goals(found)

@@ -45,6 +45,11 @@ class Missing:
 
     subject: str
     sentence: str
+    broken: bool = False
+    """It is there and did not work: the exit code of the benchmark is 1."""
+
+
+LEFT_OUT = "left out with --quick"
 
 
 @dataclass(frozen=True)

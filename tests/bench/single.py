@@ -11,38 +11,32 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
-from unittest import SkipTest
 
-from tests.bench.phones import make_phones
-from tests.bench.registrars import registrars
-from tests.bench.rows import Found, Goal, Missing, Row, Rows, Scale, ratio
+from tests.bench.phones import HOW, SlowPhones, make_phones
+from tests.bench.registrars import Running
+from tests.bench.rows import Found, Goal, Missing, Row, Rows, ratio
 from tests.support.pbx import CROWD, CROWD_PASSWORD, PostgresStore, SqliteStore
-from tests.support.postgres import PostgresCluster
 
 TIMES, A_SECOND = 100, 50
 SINGLE, COMMIT = "one alone", "one commit"
 STATEMENT = "UPDATE extensions_binding SET cseq = cseq + 1 WHERE id = {}"
 
 
-def measure(scale: Scale, cluster: PostgresCluster | None) -> Rows:
-    for one in registrars(cluster):
-        if one.name not in ("sqlite", "postgres") or not scale.wants("single", one.name):
-            continue
-        try:
-            with one.start() as running:
-                assert running.store is not None
-                with make_phones(
-                    server=running.server, domain=running.domain, first=CROWD.start, count=20, password=CROWD_PASSWORD
-                ) as load:
-                    load.run("register")
-                    report = load.run("register", rate=A_SECOND, requests=TIMES)
-                yield Row(
-                    one.title, SINGLE, p50=report.percentile(50) * 1000, p99=report.percentile(99) * 1000,
-                    failed=sum(report.failures.values()),
-                )
-                yield _commits(one.title, running.store)
-        except SkipTest as reason:
-            yield Missing(one.title, str(reason))
+def measure(title: str, running: Running) -> Rows:
+    assert running.store is not None
+    with make_phones(
+        server=running.server, domain=running.domain, first=CROWD.start, count=20, password=CROWD_PASSWORD
+    ) as load:
+        if isinstance(load, SlowPhones):
+            yield Missing(f"{title}, {SINGLE}", HOW)
+            return
+        load.run("register")
+        report = load.run("register", rate=A_SECOND, requests=TIMES)
+    yield Row(
+        title, SINGLE, p50=report.percentile(50) * 1000, p99=report.percentile(99) * 1000,
+        failed=sum(report.failures.values()),
+    )
+    yield _commits(title, running.store)
 
 
 def _commits(title: str, store: SqliteStore | PostgresStore) -> Row:
