@@ -77,14 +77,15 @@ def main(arguments: list[str]) -> int:
     except SkipTest as missing:
         print(missing)
     try:
-        return _run(parts(cluster), scale, rounds)
+        return run(parts(cluster), scale, rounds)
     finally:
         if cluster is not None:
             cluster.stop()
         print(f"{time.monotonic() - begin:.0f} s in all")
 
 
-def _run(chosen: list[Part], scale: Scale, rounds: int) -> int:
+def run(chosen: list[Part], scale: Scale, rounds: int) -> int:
+    """Measures, prints the table and the goals, and returns the exit code."""
     several: dict[tuple[str, str], list[Row]] = {}
     missing: dict[str, str] = {}
     broken = 0

@@ -68,7 +68,7 @@ def measure(scale: Scale, cluster: PostgresCluster | None) -> Rows:
 
 
 def _registrar(one: Registrar, running: Running, scale: Scale) -> Iterator[Row]:
-    numbers, window = (3000 if scale.quick else PHONES), WINDOWS[0]
+    numbers, window = (2000 if scale.quick else PHONES), WINDOWS[0]
     with _phones(running, CROWD.stop - WARM, WARM) as warm:
         warm.run("echo" if one.echoes else "register")
     _wait_for_rest(running)
@@ -88,7 +88,7 @@ def _registrar(one: Registrar, running: Running, scale: Scale) -> Iterator[Row]:
                 break
         rows = {phase: _row(one, phase, parts) for phase, parts in spent.items()}
         yield from rows.values()
-        if one.name in ("floor", "echo") or isinstance(load, SlowPhones):
+        if one.floor or isinstance(load, SlowPhones):
             return
         _wait_for_rest(running)
         rate = rows["register"].rate / 2
@@ -129,6 +129,8 @@ def _row(one: Registrar, what: str, parts: list[Spent]) -> Row:
     seconds = sum(report.seconds for report in reports)
     failed = sum(sum(report.failures.values()) for report in reports)
     notes = []
+    if one.floor:
+        notes.append(f"generator {sum(report.own_cpu for report in reports) * each:.1f} us")
     if main_thread := sum(part.main_thread for part in parts):
         notes.append(f"main thread {main_thread * each:.0f} us")
     if again := sum(report.retransmissions for report in reports):

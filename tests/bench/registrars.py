@@ -42,6 +42,8 @@ class Registrar:
     """For ``--only``."""
     title: str
     start: Callable[[], AbstractContextManager[Running]]
+    floor: bool = False
+    """It is what the loop or the kernel costs without any work, and shows the load generator's own ceiling."""
     echoes: bool = False
     """It only sends back what it gets."""
     quick: bool = True
@@ -52,8 +54,8 @@ def registrars(cluster: PostgresCluster | None) -> list[Registrar]:
     """All of them; those on PostgreSQL raise ``unittest.SkipTest`` without a cluster, the others where their program is
     not installed."""
     return [
-        Registrar("echo", "UDP echo, Python (floor)", python_echo, echoes=True),
-        Registrar("floor", "fixed 401/200, C (floor)", c_floor),
+        Registrar("echo", "UDP echo, Python (floor)", python_echo, floor=True, echoes=True),
+        Registrar("floor", "fixed 401/200, C (floor)", c_floor, floor=True),
         Registrar("sqlite", "runsip, SQLite", lambda: runsip(SqliteStore())),
         Registrar("postgres", "runsip, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)))),
         Registrar("workers", "runsip --workers 2, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)), 2)),
