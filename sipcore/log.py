@@ -35,8 +35,8 @@ class SipLog:
         self.level = level
         self._lines: deque[str] = deque()
         self._dropped = 0
-        self._second = -1
-        self._stamp = ""
+        self._second = self._millisecond = -1
+        self._stamp_of_second = self._stamp = ""
         self._stranger_second = -1
         self._stranger_lines = 0
         self._stranger_left_out = 0
@@ -91,23 +91,27 @@ class SipLog:
         self._thread.join(timeout)
 
     def _add(self, level: str, text: str) -> None:
-        lines = self._lines
-        if len(lines) >= BUFFER_LINES:
+        if len(self._lines) >= BUFFER_LINES:
             self._dropped += 1
             return
         if not text.isprintable():
             text = _escaped(text)
-        now = time.time()
-        second = int(now)
+        now = int(time.time() * 1000)
+        if now != self._millisecond:  # thousands of lines a second share their time
+            self._millisecond = now
+            self._stamp = self._written(now)
+        if self._json:
+            record = {"time": self._stamp.replace(",", "."), "level": level, "logger": "sip", "message": text}
+            self._lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            self._lines.append(f"{self._stamp} {level} [SIP] {text}\n")
+
+    def _written(self, now: int) -> str:
+        second, milliseconds = divmod(now, 1000)
         if second != self._second:
             self._second = second
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        milliseconds = int((now - second) * 1000)
-        if self._json:
-            record = {"time": f"{self._stamp}.{milliseconds:03d}", "level": level, "logger": "sip", "message": text}
-            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            lines.append(f"{self._stamp},{milliseconds:03d} {level} [SIP] {text}\n")
+            self._stamp_of_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        return f"{self._stamp_of_second},{milliseconds:03d}"
 
     def _write(self) -> None:
         lines = self._lines

@@ -219,15 +219,11 @@ def _network(source_ip: str) -> bytes:
 def _auth_params(text: str) -> dict[str, str]:
     if "\\" in text:
         return _escaped_auth_params(text)
-    params: dict[str, str] = {}
-    length = 0
-    for whole, name, quoted, token in _AUTH_PARAM.findall(text):
-        length += len(whole)
-        name = name.lower()
-        if name in params:
-            raise SipError(400, "Doubled Authorization Parameter")
-        params[name] = quoted or token
-    if length != len(text):  # something between them was no parameter
+    found = _AUTH_PARAM.findall(text)
+    params = {name.lower(): quoted or token for _, name, quoted, token in found}
+    if len(params) != len(found):
+        raise SipError(400, "Doubled Authorization Parameter")
+    if sum([len(one[0]) for one in found]) != len(text):  # something between them was no parameter
         raise SipError(400, "Bad Authorization")
     return params
 

@@ -123,15 +123,18 @@ class Endpoint:
         request.transaction_key = self._server_key(request, request.method, flow)
         address, port = flow.remote
         params = via.params
-        params["received"] = address.partition("%")[0]
+        params["received"] = address.partition("%")[0] if "%" in address else address
         if "rport" in params:
             params["rport"] = str(port)
         # the sent-by stays as the phone wrote it: some compare it as a string
         if "," in value:
             top, *rest = split_list(value)
-            headers[index] = ("Via", ", ".join([_unparametrised(top) + format_params(params), *rest]))
+            value = ", ".join([_unparametrised(top) + format_params(params), *rest])
         else:
-            headers[index] = ("Via", _unparametrised(value) + format_params(params))
+            value = _unparametrised(value) + format_params(params)
+        headers[index] = ("Via", value)
+        if request.firsts is not None:
+            request.firsts["Via"] = value
 
     @staticmethod
     def _server_key(request: Request, method: str, flow: Flow) -> str:

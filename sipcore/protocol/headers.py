@@ -3,15 +3,17 @@
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache, partial
 from typing import Final, TypeVar
 
 from .errors import SipError
-from .uri import Uri, parse_host_port, parse_uri
+from .uri import Uri, parse_host_port, parse_port, parse_uri
 
 Params = dict[str, str | None]  # names in lower case; values as they stood, quotes included
 
 MAX_PARAMS = 128  # of one value
 MAX_LIST = 512  # values in one line
+SHORT = 128  # characters of an address that is read once and remembered
 
 LARGEST = 2**32 - 1  # what a larger number of seconds or a larger counter is read as (RFC 3261 20.19)
 
@@ -26,6 +28,13 @@ _LIST_SPECIAL = re.compile(r'[,"<]')
 _PARAM_SPECIAL = re.compile(r'[;"]')
 # RFC 3261 25.1: quoted-string; possessive, so that one without end costs no more than one with
 _QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# what phones write as Via: `SIP/2.0/UDP 192.0.2.4:5060;rport;branch=z9hG4bKnashds8`, with rport and alias at either end
+_USUAL_VIA = re.compile(
+    r"SIP/2\.0/(UDP|TCP|TLS|WSS?) ([A-Za-z0-9._-]{1,255}+)(?::([0-9]{1,5}+))?"
+    r"(;rport)?;branch=([!#-+\x2d-:<-~]++)((?:;rport|;alias)*+)"
+)
+# what phones write: `<sip:1001@pbx.example.com>;tag=1b2c`, and without the tag
+_USUAL_ADDRESS = re.compile(r"<([^<>\"]++)>(?:;tag=([A-Za-z0-9.!%*_+`'~-]++))?")
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
 # C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
 _UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -111,17 +120,28 @@ class Via:
 
 
 def parse_name_addr(text: str) -> NameAddr:
-    """Read one name-addr or addr-spec with its parameters. Raises SipError 400."""
-    return parse_address(NameAddr, text)
+    """Read one name-addr or addr-spec with its parameters. Raises SipError 400. The same text may give the same
+    object: it must not be changed."""
+    return _short_name_addr(text) if len(text) <= SHORT else parse_address(NameAddr, text)
 
 
 def parse_contact(text: str) -> Contact:
-    """Read one Contact value (not `*`). Raises SipError 400."""
-    return parse_address(Contact, text)
+    """Read one Contact value (not `*`). Raises SipError 400. The same text may give the same object: it must not be
+    changed."""
+    return _short_contact(text) if len(text) <= SHORT else parse_address(Contact, text)
 
 
 def parse_via(text: str) -> Via:
     """Read one Via value; white space is allowed where RFC 3261 25.1 allows it (wsinv of RFC 4475). Raises SipError."""
+    usual = _USUAL_VIA.fullmatch(text)
+    if usual is not None:
+        transport, host, port_text, rport, branch, alias = usual.groups()
+        given: Params = {"rport": None} if rport else {}
+        given["branch"] = branch
+        for name in alias[1:].split(";") if alias else ():
+            given[name] = None
+        if len(given) == (rport is not None) + 1 + alias.count(";"):
+            return Via(transport, host.lower(), parse_port(port_text) if port_text else None, given)
     if text[:8] == "SIP/2.0/":
         transport, _, rest = text[8:].partition(" ")
         if not transport.isalnum():
@@ -239,6 +259,10 @@ def clean_text(text: str, limit: int) -> str:
 
 def parse_address(kind: type[Address], text: str) -> Address:
     """Read a NameAddr or a Contact. Raises SipError 400."""
+    usual = _USUAL_ADDRESS.fullmatch(text)
+    if usual is not None:
+        uri_text, tag = usual.groups()
+        return kind("", parse_uri(uri_text), {} if tag is None else {"tag": tag})
     left = text.find("<")
     quote_at = text.find('"')
     name = ""
@@ -268,6 +292,11 @@ def parse_address(kind: type[Address], text: str) -> Address:
     if blank and blank.strip(" \t"):
         raise SipError(400, "Bad Address")
     return kind(name, uri, _address_params(param_text) if semicolon else {})
+
+
+# A phone's To, From and Contact come again with each of its messages, and most calls are within one second.
+_short_name_addr = lru_cache(maxsize=8192)(partial(parse_address, NameAddr))
+_short_contact = lru_cache(maxsize=8192)(partial(parse_address, Contact))
 
 
 def _bare_address(kind: type[Address], text: str) -> Address:

@@ -76,6 +76,11 @@ class Uri:
         Escapes are normalised exactly once (RFC 3261 19.1.4): `%61` is `a`, `%2541` stays as it is. The user part
         keeps its case.
         """
+        host = self.host
+        if host and not (self.params or self.headers or self.password) and ":" not in host and host[-1] != ".":
+            user = normalise_escapes(self.user or "")
+            text = f"{self.scheme}:{user}@{host}" if user else f"{self.scheme}:{host}"
+            return text if self.port is None else f"{text}:{self.port}"  # as nearly all are
         if not self.host:
             text = f"{self.scheme}:{normalise_escapes(self.user or '')}"
         else:
