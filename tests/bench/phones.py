@@ -45,6 +45,7 @@ class Phones:
                 str(server[1]), domain, str(first), str(count), password, str(sockets),
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            start_new_session=True,  # as the servers: Linux divides the processors among sessions first (autogroup)
         )
         self._listen(MARGIN)
 
