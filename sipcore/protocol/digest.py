@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from operator import itemgetter
 
 from .errors import SipError, UnknownScheme
 from .headers import parse_params, quote, quoted_end, unquote
@@ -24,9 +25,11 @@ _SPELLING = {name.upper(): name for hash_name in _HASHES for name in (hash_name,
 
 # RFC 7616 3.4: auth-param = token BWS "=" BWS ( token / quoted-string ), with the comma after it. A failed try costs no
 # more than the way to the next `=` or quote, 32 times at most: linear.
-_AUTH_PARAM = re.compile(
-    r"(([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+(?:\"([^\"]*+)\"|([^ \t\",=]*+))[ \t]*+(?:,[ \t]*+|$))"
-)
+_NAME, _END = r"([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+", r"[ \t]*+(?:,[ \t]*+|$)"
+_AUTH_PARAM = re.compile(rf"{_NAME}(\")?((?(2)[^\"]*+|[^ \t\",=]*+))(?(2)\"){_END}")
+_AUTH_PARAMS = re.compile(rf"(?:{_NAME}(?:\"[^\"]*+\"|[^ \t\",=]*+){_END})*+")  # nothing between them is no parameter
+_NAME_AND_VALUE = itemgetter(0, 2)
+_USUAL_NAMES = frozenset("username realm nonce uri response algorithm cnonce opaque qop nc stale domain".split())  # noqa: SIM905
 _NC = re.compile(r"[0-9a-fA-F]{8}")
 
 
@@ -219,12 +222,14 @@ def _network(source_ip: str) -> bytes:
 def _auth_params(text: str) -> dict[str, str]:
     if "\\" in text:
         return _escaped_auth_params(text)
+    if _AUTH_PARAMS.fullmatch(text) is None:
+        raise SipError(400, "Bad Authorization")
     found = _AUTH_PARAM.findall(text)
-    params = {name.lower(): quoted or token for _, name, quoted, token in found}
+    params = dict(map(_NAME_AND_VALUE, found))
+    if not params.keys() <= _USUAL_NAMES:
+        params = {name.lower(): value for name, value in params.items()}
     if len(params) != len(found):
         raise SipError(400, "Doubled Authorization Parameter")
-    if sum([len(one[0]) for one in found]) != len(text):  # something between them was no parameter
-        raise SipError(400, "Bad Authorization")
     return params
 
 
