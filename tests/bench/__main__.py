@@ -74,6 +74,7 @@ def main(arguments: list[str]) -> int:
     cluster = None
     try:
         cluster = PostgresCluster()
+        print(_durability(cluster))
     except SkipTest as missing:
         print(missing)
     try:
@@ -82,6 +83,16 @@ def main(arguments: list[str]) -> int:
         if cluster is not None:
             cluster.stop()
         print(f"{time.monotonic() - begin:.0f} s in all")
+
+
+def _durability(cluster: PostgresCluster) -> str:
+    import psycopg
+
+    with psycopg.connect(cluster.url) as connection:
+        told = {name: connection.execute(f"SHOW {name}").fetchone() for name in
+                ("server_version", "fsync", "synchronous_commit", "full_page_writes")}
+    version, *others = (f"{name} {value[0]}" for name, value in told.items() if value)
+    return f"PostgreSQL, {version}: {', '.join(others)}, over TCP on 127.0.0.1 for everybody"
 
 
 def _speed() -> str:
