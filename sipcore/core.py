@@ -33,7 +33,7 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
 from sipcore.punctual import AFTER, Punctual
-from sipcore.registered import registered
+from sipcore.registered import lines_of, promising_keepalives, wants_keepalives
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
 
@@ -148,7 +148,11 @@ class Core:
         now = self._clock.now()
         self.keepalive.heard(flow.remote, now)
         self.recorder.received(data, flow)
-        self._guarded(flow, now, lambda: self.endpoint.receive_datagram(data, flow, now))
+        try:
+            self.endpoint.receive_datagram(data, flow, now)
+            self._take_events(now)
+        except Exception as error:
+            self._failed(flow, error)
 
     def receive_broken(self, data: bytes, error: SipError, flow: Flow) -> None:
         """Take what could be read of a message after which its stream cannot be read on."""
@@ -176,17 +180,25 @@ class Core:
     def _guarded(self, flow: Flow, now: float, take: Callable[[], None]) -> None:
         try:
             take()
-            while (event := self.endpoint.next_event()) is not None:
-                self._on_event(event, now)
+            self._take_events(now)
         except Exception as error:
-            self._log.error(f"Message from {place(flow)} could not be handled: {type(error).__name__}")
-            if self._log.level <= 10:
-                raise
+            self._failed(flow, error)
+
+    def _take_events(self, now: float) -> None:
+        next_event = self.endpoint.next_event
+        while (event := next_event()) is not None:
+            if isinstance(event, events.RequestReceived):  # nearly all are
+                self._on_request(event.request, event.flow, now)
+            else:
+                self._on_event(event, now)
+
+    def _failed(self, flow: Flow, error: Exception) -> None:
+        self._log.error(f"Message from {place(flow)} could not be handled: {type(error).__name__}")
+        if self._log.level <= 10:
+            raise error
 
     def _on_event(self, event: events.Event, now: float) -> None:
         match event:
-            case events.RequestReceived(request, flow):
-                self._on_request(request, flow, now)
             case events.Retransmission(flow, method, request, answered):
                 if answered and method == "REGISTER":
                     self.recorder.repeated(request, flow)
@@ -334,9 +346,12 @@ class Core:
                         self.moved(binding, before)
                     self.calls.registered(job.asked.number, decision.current)
                 self.recorder.accepted(request, decision.periods)
-                interval = self.settings.keepalive_interval
-                response = registered(request, decision.current, self._clock.wall(), interval)
-                self.endpoint.respond(job.transaction, response, now)
+                headers = lines_of(request, decision.current, self._clock.wall())
+                if wants_keepalives(request):
+                    response = promising_keepalives(request, headers, self.settings.keepalive_interval)
+                    self.endpoint.respond(job.transaction, response, now)
+                else:
+                    self.endpoint.finish(job.transaction, 200, headers, now)
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
                 self.say_refused(request, flow, cause, proven=cause in PROVEN)
@@ -409,8 +424,7 @@ class Core:
         """Transaction timers, pings, and requests that the store kept waiting too long."""
         now = self._clock.now()
         self.endpoint.handle_timeout(now)
-        while (event := self.endpoint.next_event()) is not None:
-            self._on_event(event, now)
+        self._take_events(now)
         for due in self.keepalive.due(now):
             self._ping_number += 1
             branch = f"{self._ping_branch}{due.serial}.{self._ping_number:x}"
@@ -455,7 +469,10 @@ class Core:
         reason: str | None = None,
         headers: Collection[tuple[str, str]] = (),
     ) -> None:
-        self.endpoint.reply_statelessly(request, make_response(request, status, reason, headers=headers), flow)
+        if reason is None:
+            self.endpoint.reply(request, status, headers, flow)
+        else:
+            self.endpoint.reply_statelessly(request, make_response(request, status, reason, headers=headers), flow)
 
     def _refuse(self, request: Request, flow: Flow, status: int, cause: Cause) -> None:
         self.say_refused(request, flow, cause)
@@ -492,7 +509,7 @@ class Core:
         if self.may_say(flow):
             again = " (the nonce was used up or too old)" if stale else ""
             self._log.info(f"Sending 401 challenge to {place(flow)}{again}")
-        self.endpoint.reply_statelessly(request, self.authenticator.challenge(request, flow, stale=stale), flow)
+        self.endpoint.reply(request, 401, self.authenticator.challenges(request, flow, stale=stale), flow)
 
     def _unavailable(self, request: Request, flow: Flow) -> None:
         if self.may_say(flow):
