@@ -55,6 +55,7 @@ class Authenticator:
         self._clock = clock
         # One secret, two uses: each has a key of its own.
         self._tags = Mac(Mac(key).digest(b"to-tag"))
+        self._last = "", b""
         self._nonces = Nonces(Mac(key).digest(b"nonce"), worker, nonce_lifetime, secrets.token_bytes(4))
         # A count of its own for each thread that decides: the method is part of a digest, so none is good for both.
         self._counts = NonceCounts(self._nonces, nonce_lifetime, clock)
@@ -87,13 +88,16 @@ class Authenticator:
         return True
 
     def challenge(self, request: Request, flow: Flow, *, stale: bool = False) -> Response:
-        """The 401 with one challenge for each algorithm offered, the preferred first (RFC 8760 section 2.4)."""
+        """The 401 to this request."""
+        return make_response(request, 401, headers=self.challenges(request, flow, stale=stale))
+
+    def challenges(self, request: Request, flow: Flow, *, stale: bool = False) -> list[tuple[str, str]]:
+        """One challenge for each algorithm offered, the preferred first (RFC 8760 section 2.4)."""
         nonce = self._nonces.issue(self._clock.wall(), self.source(request, flow), self._mark(request, flow))
-        headers = [
+        return [
             ("WWW-Authenticate", challenge(self._realm, nonce, algorithm, stale=stale))
             for algorithm in self._algorithms
         ]
-        return make_response(request, 401, headers=headers)
 
     def source(self, request: Request, flow: Flow) -> str:
         """The phone's address: the packet's, or what a trusted proxy in front says it was. Each proxy vouches for the
@@ -111,11 +115,17 @@ class Authenticator:
 
     def tag(self, text: str) -> str:
         """A tag that nobody can guess and that is the same for the same text."""
-        return self._tags.digest(text.encode("utf-8", "replace")).hex()[:16]
+        return self._digest(text).hex()[:16]
 
     def _mark(self, request: Request, flow: Flow) -> bytes:
         parts = (request.call_id, request.from_.tag or "", request.via.branch or "", flow.remote[0])
-        return self._tags.digest("|".join(parts).encode("utf-8", "replace"))
+        return self._digest("|".join(parts))[16:]
+
+    def _digest(self, text: str) -> bytes:
+        """Of 32 bytes the first half makes a tag and the other a nonce: one request has both made of the same text."""
+        if text != self._last[0]:
+            self._last = text, self._tags.digest(text.encode("utf-8", "replace"))
+        return self._last[1]
 
     def _credentials(self, request: Request) -> Credentials | None:
         """Those made for our realm, or None. Proxy-Authorization is for a proxy that asked with 407 (RFC 3261 22.3),

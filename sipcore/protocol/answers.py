@@ -66,8 +66,10 @@ class Answers:
 
     def keep(self, key: str, response: Response, data: bytes, now: float) -> None:
         """``data`` are the bytes of ``response``, which was made by make_response."""
-        if response.copied:
-            data = _short(response, data)
+        self.keep_short(key, _short(response, data) if response.copied else data, now)
+
+    def keep_short(self, key: str, data: bytes, now: float) -> None:
+        """``data``: status, reason and the lines that are no copies, each with its line end before and behind it."""
         size = len(data) + OVERHEAD
         slices = self._slices
         if not slices or slices[-1].end < now + self._lifetime or slices[-1].size * SLICES > self._memory:

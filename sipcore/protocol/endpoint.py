@@ -7,12 +7,12 @@ and sleeps until next_timeout(). `now` is any clock in seconds that never goes b
 import hashlib
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import count
 
 from .answers import Answers
-from .brevity import within_limit
+from .brevity import FACTOR, within_limit
 from .errors import SipError
 from .events import (
     Event,
@@ -28,7 +28,16 @@ from .events import (
 )
 from .flow import Flow
 from .headers import format_params, split_list
-from .message import Request, Response, has_to_tag, make_response, parse_message, validate_request
+from .message import (
+    REASONS,
+    Request,
+    Response,
+    has_to_tag,
+    make_response,
+    parse_message,
+    usual_answer,
+    validate_request,
+)
 from .transaction import Action, ClientTransaction, Kind, ServerTransaction, State, Timers, Transaction
 from .transaction import Event as TableEvent
 
@@ -257,6 +266,35 @@ class Endpoint:
         else:
             self._events.append(LeftUnanswered(request, flow))
 
+    def reply(self, request: Request, status: int, headers: Collection[tuple[str, str]], flow: Flow) -> None:
+        """What reply_statelessly(make_response(...)) does, faster for a usual request."""
+        data = None
+        if request.to.tag is None:
+            own = "".join([f"{name}: {value}\r\n" for name, value in headers])
+            data = usual_answer(request, status, self._to_tag(request, flow), own, len(headers))
+        if data is None or (len(data) > FACTOR * request.size and not flow.reliable):
+            self.reply_statelessly(request, make_response(request, status, headers=headers), flow)
+        else:
+            self._outbox.append((data, _way_back(request, flow)))
+
+    def finish(
+        self, transaction: ServerTransaction, status: int, headers: Collection[tuple[str, str]], now: float
+    ) -> None:
+        """What respond(make_response(...)) does for the final answer to anything but INVITE, faster for a usual
+        request."""
+        request, flow = transaction.request, transaction.flow
+        data = None
+        if request.to.tag is None and not flow.reliable:
+            own = "".join([f"{name}: {value}\r\n" for name, value in headers])
+            data = usual_answer(request, status, self._to_tag(request, flow), own, len(headers))
+        if data is None:
+            self.respond(transaction, make_response(request, status, headers=headers), now)
+        elif "send" in transaction.fire(_kind_of(status)):
+            transaction.sent = data
+            self._outbox.append((data, flow))
+            del self._servers[transaction.key]
+            self._answers.keep_short(transaction.key, f"{status} {REASONS[status]}\r\n{own}".encode("ascii"), now)
+
     def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
         """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
 
@@ -430,6 +468,9 @@ class Endpoint:
         if request.get("Max-Forwards") is None:
             request.add("Max-Forwards", "70")
 
+    def _to_tag(self, request: Request, flow: Flow) -> str:
+        return self._tag(f"{request.get('Call-ID')}|{_from_tag(request)}|{_branch(request)}|{flow.remote[0]}")
+
     def _add_to_tag(self, request: Request, response: Response, flow: Flow) -> str:
         """A To-tag for all but 100, the same one each time the same request is answered. Returns it, or ""."""
         if response.status == 100 or has_to_tag(request):
@@ -438,9 +479,7 @@ class Endpoint:
         for index, (name, value) in enumerate(response.headers):
             if name == "To":
                 if value == to:
-                    tag = self._tag(
-                        f"{request.get('Call-ID')}|{_from_tag(request)}|{_branch(request)}|{flow.remote[0]}"
-                    )
+                    tag = self._to_tag(request, flow)
                     response.headers[index] = ("To", f"{value};tag={tag}")
                     return tag
                 break
@@ -455,14 +494,16 @@ def _way_back(request: Request, flow: Flow) -> Flow:
     """Where the answers to a request go. Over UDP, who does not ask for rport (RFC 3581) listens on the port of its
     sent-by (RFC 3261 18.2.2); but behind a NAT, whose address is another than the one it knows, that port is closed,
     and only the one that it sent from is open. The address is always the packet's own."""
-    if flow.reliable:
+    if flow.transport != "UDP":
         return flow
     try:
         via = request.via
     except SipError:
         return flow
+    if "rport" in via.params:
+        return flow
     port = via.port or 5060
-    if "rport" in via.params or via.host != flow.remote[0] or port == flow.remote[1]:
+    if via.host != flow.remote[0] or port == flow.remote[1]:
         return flow
     return flow._replace(remote=(flow.remote[0], port))
 

@@ -592,6 +592,23 @@ def make_response(
     return response
 
 
+def usual_answer(request: Request, status: int, to_tag: str, own: str, lines: int) -> bytes | None:
+    """The bytes that make_response() and to_bytes() give for a usual request, at a fifth of their cost: thousands are
+    sent a second. ``own``: the ``lines`` that are no copies, each with its line end. None: they have to do it."""
+    firsts = request.firsts
+    if not request.single or firsts is None or "Record-Route" in firsts or "validated" not in request.__dict__:
+        return None
+    data = (
+        f"SIP/2.0 {status} {REASONS[status]}\r\nVia: {firsts['Via']}\r\nFrom: {firsts['From']}\r\n"
+        f"To: {firsts['To']};tag={to_tag}\r\nCall-ID: {firsts['Call-ID']}\r\nCSeq: {firsts['CSeq']}\r\n"
+        f"{own}Content-Length: 0\r\n\r\n"
+    )
+    # Whatever is in a value: it does not end a line of ours, and no control character leaves as it came.
+    if data.count("\r\n") != 8 + lines or not data.isascii() or not data.replace("\r\n", "").isprintable():
+        return None
+    return data.encode("ascii")
+
+
 def has_to_tag(message: Message) -> bool:
     """Whether To has a tag, also when To is malformed."""
     try:
