@@ -1,4 +1,4 @@
-"""How long the administrator's pages take the server: ``python -m tests.bench.crowd_pages`` prints {address: milliseconds}
+"""How long the pages take the server: ``python -m tests.bench.crowd_pages`` prints {what is shown: milliseconds}
 as JSON, for the database that the environment names. The median of some looks each, by Django's own test client: all
 that gunicorn's worker does for a request, and nothing of gunicorn.
 
