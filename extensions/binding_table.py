@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
 from django.db import connection
+from django.db.models import FloatField
+from django.db.models.functions import Cast
 
 from extensions.models import Binding as BindingRow
+from pbx.prepared import Seconds, number_array, prepared_cursor, text_array
 from sipcore.ports import Binding
 
 ENGINE_FIELDS = tuple(field.name for field in fields(Binding))
 COLUMNS = tuple("extension_id" if name == "account_id" else name for name in ENGINE_FIELDS)
 TIMES = ("registered_at", "refreshed_at", "expires_at", "unreachable_since")
 _KEY = ("extension_id", "key")
+
+ROWS_AT_ONCE = 999 // len(COLUMNS)
+"""An older SQLite takes no more than 999 parameters."""
+
+AS_THE_ENGINE_HAS_THEM = tuple(
+    Seconds(name) if name in TIMES else Cast(name, FloatField()) if name == "q" else name for name in COLUMNS
+)
+"""For ``values_list``: ``Binding(*row)`` is the binding."""
 
 _values_of: Callable[[Binding], tuple[Any, ...]] = attrgetter(*ENGINE_FIELDS)
 
@@ -30,22 +42,34 @@ def upsert(bindings: Sequence[Binding]) -> None:
 
     :raises django.db.Error: as the database says."""
     rows = [_values_of(binding) for binding in bindings]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         if connection.vendor == "postgresql":
-            # One array a column: the statement has as many parameters for a thousand rows as for one.
-            cursor.execute(_postgresql(), [list(column) for column in zip(*rows, strict=True)])
+            # One array a column: the statement is the same for a thousand rows as for one.
+            columns = zip(*rows, strict=True)
+            cursor.execute(_postgresql(), [spell(column) for spell, column in zip(_spellings(), columns, strict=True)])
         else:
-            cursor.executemany(_sqlite(), [_as_text(row) for row in rows])
+            # Not executemany(): after each row the thread would wait until the others let it go on.
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                cursor.execute(_sqlite(len(part)), _as_texts(part))
 
 
+@cache
 def _postgresql() -> str:
     values = ", ".join(f"to_timestamp({name})" if name in TIMES else name for name in COLUMNS)
     arrays = ", ".join("%s::" + _array_type(name) for name in COLUMNS)
     return f"{_insert()} SELECT {values} FROM unnest({arrays}) AS given({', '.join(COLUMNS)}) {_on_conflict()}"
 
 
-def _sqlite() -> str:
-    return f"{_insert()} VALUES ({', '.join(['%s'] * len(COLUMNS))}) {_on_conflict()}"
+@cache
+def _spellings() -> list[Callable[[Sequence[Any]], str]]:
+    return [text_array if _array_type(name) == "text[]" else number_array for name in COLUMNS]
+
+
+@cache
+def _sqlite(rows: int) -> str:
+    row = f"({', '.join(['%s'] * len(COLUMNS))})"
+    return f"{_insert()} VALUES {', '.join([row] * rows)} {_on_conflict()}"
 
 
 def _insert() -> str:
@@ -68,17 +92,23 @@ def _array_type(name: str) -> str:
     }.get(internal, "text[]")  # fmt: skip
 
 
-_TIME_PLACES = frozenset(ENGINE_FIELDS.index(name) for name in TIMES)
+_TIME_PLACES = tuple(ENGINE_FIELDS.index(name) for name in TIMES)
 _Q_PLACE = ENGINE_FIELDS.index("q")
+_EPOCH = datetime(1970, 1, 1)
 
 
-def _as_text(row: tuple[Any, ...]) -> list[Any]:
-    """Times and decimals as Django keeps them in SQLite."""
-    values = list(row)
-    for place in _TIME_PLACES:
-        if values[place] is not None:
-            moment = datetime.fromtimestamp(values[place], UTC).replace(tzinfo=None)
-            values[place] = str(moment)
-    if values[_Q_PLACE] is not None:
-        values[_Q_PLACE] = f"{values[_Q_PLACE]:.3f}"
-    return values
+def _as_texts(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The values of all rows, one after the other; times and decimals as Django keeps them in SQLite."""
+    texts: dict[float | None, str | None] = {None: None}  # many are the moment of now
+    all_values: list[Any] = []
+    for row in rows:
+        values = list(row)
+        for place in _TIME_PLACES:
+            moment = values[place]
+            if moment not in texts:
+                texts[moment] = str(_EPOCH + timedelta(microseconds=round(moment * 1_000_000)))
+            values[place] = texts[moment]
+        if values[_Q_PLACE] is not None:
+            values[_Q_PLACE] = f"{values[_Q_PLACE]:.3f}"
+        all_values += values
+    return all_values

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
-from extensions.binding_table import COLUMNS, TIMES, upsert
+from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, upsert
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
-from pbx.store_access import engine_errors, unit_of_work
+from pbx.prepared import LATER, PreparedRead, one_journey
+from pbx.store_access import engine_errors, renew_connection, unit_of_work
 from sipcore.calls.ports import Party
 from sipcore.ports import Account, Binding, BindingId
 from sipcore.protocol.headers import clean_text
@@ -33,33 +34,39 @@ class DjangoDirectory:
     def __init__(self, realm: str, algorithms: Sequence[str], worker: int = 0, workers: int = 1) -> None:
         self._worker, self._workers = worker, workers
         self._realm = realm
-        self._algorithms = list(algorithms)
+        usable = FilteredRelation("credentials", condition=Q(credentials__algorithm__in=list(algorithms)))
+        self._accounts = PreparedRead(
+            Extension.everything.alias(usable=usable).filter(number__any_of=LATER).order_by().values_list(
+                "id", "number", "enabled", "max_devices",
+                "usable__algorithm", "usable__username", "usable__realm", "usable__ha1", "hidden",
+            )
+        )
+        # skip_locked: a row that an administrator is saving at this moment is left to the next batch, so that
+        # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
+        self._lock = PreparedRead(
+            Extension.everything.select_for_update(no_key=True, skip_locked=True)
+            .filter(pk__any_of=LATER, enabled=True).order_by("pk").values_list("pk")
+        )
+        self._bindings = PreparedRead(
+            BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM)
+        )
+        self._sent_with_commit: ExitStack | None = None
 
     @unit_of_work
     def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
-        for names in _slices(usernames):
-            rows = (
-                Extension.everything.alias(
-                    usable=FilteredRelation("credentials", condition=Q(credentials__algorithm__in=self._algorithms))
-                )
-                .filter(number__in=names)
-                .order_by()
-                .values_list(
-                    "id", "number", "enabled", "max_devices",
-                    "usable__algorithm", "usable__username", "usable__realm", "usable__ha1", "hidden",
-                )
-            )
-            for id, number, enabled, max_devices, algorithm, username, realm, ha1, hidden in rows:
-                account = accounts.get(number)
-                if account is None:
-                    account = accounts[number] = Account(id, number, enabled, max_devices, {}, False, hidden)
-                if algorithm is None:
-                    continue
-                if username == number and realm == self._realm:
-                    account.ha1[algorithm] = ha1
-                else:
-                    account.has_stale = True
+        for id, number, enabled, max_devices, algorithm, username, realm, ha1, hidden in self._accounts.rows(
+            list(usernames)
+        ):
+            account = accounts.get(number)
+            if account is None:
+                account = accounts[number] = Account(id, number, bool(enabled), max_devices, {}, False, bool(hidden))
+            if algorithm is None:
+                continue
+            if username == number and realm == self._realm:
+                account.ha1[algorithm] = ha1
+            else:
+                account.has_stale = True
         return accounts
 
     @unit_of_work
@@ -79,34 +86,37 @@ class DjangoDirectory:
             party.display_name = clean_text(party.display_name, 80)
             found.update(dict.fromkeys(wanted[number], party))
         living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
-        for row in living.values_list(*COLUMNS):
-            binding = _from_row(row)
+        for row in living.values_list(*AS_THE_ENGINE_HAS_THEM):
+            binding = Binding(*row)
             parties[binding.account_id].bindings.append(binding)
         return found
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with engine_errors():
-            close_old_connections()
-            with transaction.atomic():
-                yield
+            renew_connection()
+            try:
+                with ExitStack() as self._sent_with_commit, transaction.atomic():
+                    yield
+            finally:
+                self._sent_with_commit = None
 
     @unit_of_work
-    def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
-        # skip_locked: a row that an administrator is saving at this moment is left to the next batch, so that
-        # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
-        locked: set[int] = set()
-        for ids in _slices(sorted(account_ids)):
-            rows = Extension.everything.select_for_update(no_key=True, skip_locked=True)
-            locked.update(rows.filter(pk__in=ids, enabled=True).order_by("pk").values_list("pk", flat=True))
-        return locked
+    def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
+        with one_journey():  # of BEGIN, the locks, and what is read when they are held
+            locked = self._lock.asked(sorted(account_ids))
+            bindings = self._bindings.asked(sorted(account_ids))
+            found: dict[int, list[Binding]] = {pk: [] for pk, in locked.fetchall()}
+            for row in bindings.fetchall():
+                if row[0] in found:
+                    found[row[0]].append(Binding(*row))
+        return found
 
     @unit_of_work
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         found: dict[int, list[Binding]] = {}
-        for ids in _slices(account_ids):
-            for row in BindingRow.objects.filter(extension_id__in=ids).order_by().values_list(*COLUMNS):
-                found.setdefault(row[0], []).append(_from_row(row))
+        for row in self._bindings.rows(list(account_ids)):
+            found.setdefault(row[0], []).append(Binding(*row))
         return found
 
     @unit_of_work
@@ -114,6 +124,8 @@ class DjangoDirectory:
         for account_id, key in removed:
             BindingRow.objects.filter(extension_id=account_id, key=key).delete()
         if changed:
+            if self._sent_with_commit is not None:
+                self._sent_with_commit.enter_context(one_journey())
             upsert(changed)
 
     @unit_of_work
@@ -126,7 +138,7 @@ class DjangoDirectory:
             account, key = after
             rows = rows.filter(extension_id__gte=account)  # for the index: it does not see through the next line
             rows = rows.filter(Q(extension_id__gt=account) | Q(key__gt=key))
-        return [_from_row(row) for row in rows.values_list(*COLUMNS)[:limit]]
+        return [Binding(*row) for row in rows.values_list(*AS_THE_ENGINE_HAS_THEM)[:limit]]
 
     @unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
@@ -196,14 +208,3 @@ def _primary_keys(ids: Collection[BindingId]) -> dict[int, BindingId]:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _from_row(row: tuple) -> Binding:
-    binding = Binding(*row)
-    if binding.q is not None:
-        binding.q = float(binding.q)
-    for name in TIMES:
-        value = getattr(binding, name)
-        if value is not None:
-            setattr(binding, name, value.timestamp())
-    return binding

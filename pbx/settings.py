@@ -194,6 +194,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         "django.server": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        "psycopg": {"level": "ERROR"},  # that a connection was lost in mid-sentence is said in our own words
         "axes": {"level": "ERROR"},  # pbx.refused_log_ins says it in one line
     },
 }

@@ -13,7 +13,6 @@ from django.db import (
     IntegrityError,
     InterfaceError,
     OperationalError,
-    close_old_connections,
     connection,
 )
 
@@ -36,6 +35,13 @@ def engine_errors() -> Iterator[None]:
         raise StoreUnavailable(type(error).__name__) from error
 
 
+def renew_connection() -> None:
+    """After an error, see whether the connection is still good, and close it if not: the next statement opens another.
+    Without one nothing is asked: who finds it dead learns so at once, and :func:`unit_of_work` tries again."""
+    if connection.errors_occurred:
+        connection.close_if_unusable_or_obsolete()
+
+
 def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
     """For work that may be done twice: a connection that died is renewed, and it is tried once more on the new one;
     without that a long-running process stays broken for ever after the database was restarted."""
@@ -45,7 +51,7 @@ def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
         with engine_errors():
             if connection.in_atomic_block:
                 return function(*args, **kwargs)
-            close_old_connections()
+            renew_connection()
             try:
                 return function(*args, **kwargs)
             except (OperationalError, InterfaceError):

@@ -5,8 +5,9 @@ one is left, and only that one is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from sipcore.authentication import is_from_here, prove
 from sipcore.nonce_counts import NonceCounts
@@ -22,6 +23,8 @@ from sipcore.registrar import (
     Stale,
     register,
 )
+
+_by_id = attrgetter("account_id", "key")
 
 
 class RegistrationBatch:
@@ -55,7 +58,7 @@ class RegistrationBatch:
         proven: dict[int, list[int]] = {}
         for index, request in enumerate(asked):
             account = accounts.get(request.number)
-            from_here = is_from_here(request.flow) and not request.path
+            from_here = account is not None and account.hidden and is_from_here(request.flow) and not request.path
             refusal = prove(request.credentials, request.method, account, self._decoy_ha1, from_here)
             if refusal is not None:
                 decisions[index] = refusal
@@ -99,24 +102,24 @@ class RegistrationBatch:
             # Locked first: a disable or delete that commits meanwhile wins (the next batch sees it), one that
             # comes later waits for us.
             enabled = directory.lock_enabled(sorted(proven))
-            on_record = directory.bindings(enabled)
             changed: list[Binding] = []
             removed: list[BindingId] = []
             for account_id, indexes in proven.items():
-                if account_id not in enabled:
+                stored = enabled.get(account_id)
+                if stored is None:
                     for index in indexes:
                         decided[index] = Busy()
                     continue
-                rows = {b.key: b for b in on_record.get(account_id, ())}
+                rows = {b.key: b for b in stored} if stored else {}
                 counted: list[Registration] = []
                 touched: dict[str, Binding] = {}
                 forgotten: set[BindingId] = set()
                 for index in indexes:
                     one = asked[index]
-                    if self._is_spent(one, rows.values(), counted):
+                    if self._is_spent(one, rows, counted):
                         decided[index] = Stale()
                         continue
-                    decision = register(one, by_id[account_id], list(rows.values()), self._policy, now, self._draw())
+                    decision = register(one, by_id[account_id], [*rows.values()], self._policy, now, self._draw())
                     decided[index] = decision
                     counted.append(one)
                     if isinstance(decision, Accepted):
@@ -125,33 +128,36 @@ class RegistrationBatch:
                         for binding_id in decision.removed:
                             rows.pop(binding_id.key, None)
                             forgotten.add(binding_id)
-                    for binding in list(rows.values()):
+                    nonce, nc = one.credentials.nonce, one.nc
+                    for key, binding in rows.items():
                         # What changes nothing else (a question, a refusal) uses its count up too, after a restart too.
-                        if binding.nonce == one.credentials.nonce and binding.nc < one.nc:
-                            rows[binding.key] = touched[binding.key] = replace(binding, nc=one.nc)
+                        if binding.nonce == nonce and binding.nc < nc:
+                            rows[key] = touched[key] = replace(binding, nc=nc)
                 used += counted
                 changed += touched.values()
-                removed += [b for b in forgotten if b.key not in touched]
+                if forgotten:
+                    removed += [b for b in forgotten if b.key not in touched]
             if changed or removed:
                 # Sorted: two writers that take their rows in different orders would deadlock.
-                changed.sort(key=lambda b: b.id)
+                changed.sort(key=_by_id)
                 directory.write(changed, sorted(removed))
         self._use(used)
         for index, decision in decided.items():
             decisions[index] = decision
 
-    def _is_spent(self, asked: Registration, rows: Collection[Binding], counted: Sequence[Registration]) -> bool:
+    def _is_spent(self, asked: Registration, rows: Mapping[str, Binding], counted: Sequence[Registration]) -> bool:
         """Whether its nonce was used with this count or a higher one, or is too old to tell. ``rows`` and ``counted``
         (in the same batch): of the same account."""
         if self._counts is None:
             return False  # register() looks at the rows
-        nonce = asked.credentials.nonce
-        counts = [row.nc for row in rows if row.nonce == nonce]
-        counts += [one.nc for one in counted if one.credentials.nonce == nonce]
-        remembered = self._counts.highest(asked.credentials)
-        if remembered is None and not counts:
-            return True
-        return asked.nc <= max(remembered or 0, *counts, 0)
+        nonce, highest = asked.credentials.nonce, self._counts.highest(asked.credentials)
+        for row in rows.values():
+            if row.nonce == nonce and (highest is None or row.nc > highest):
+                highest = row.nc
+        for one in counted:
+            if one.credentials.nonce == nonce and (highest is None or one.nc > highest):
+                highest = one.nc
+        return highest is None or asked.nc <= highest
 
     def _use(self, asked: Iterable[Registration]) -> None:
         if self._counts is not None:

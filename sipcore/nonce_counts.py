@@ -32,17 +32,19 @@ class NonceCounts:
         used = self._used.get(_key(credentials))
         if used is not None:
             return used & 0xFFFFFFFF
-        if not self._nonces.of_this_run(credentials.nonce):
+        issued, of_this_run = self._nonces.origin(credentials.nonce)
+        if not of_this_run:
             return None
-        age = self._clock.wall() - self._nonces.issued(credentials.nonce)
+        age = self._clock.wall() - issued
         return 0 if self._clock.now() - age >= self._since else None
 
     def use(self, credentials: Credentials) -> None:
         """Its count, and all below, are used up."""
         key = _key(credentials)
-        count = max(credentials.nc or 0, self._used.get(key, 0) & 0xFFFFFFFF)
-        self._used[key] = self._nonces.issued(credentials.nonce) << 32 | count
-        self._used.move_to_end(key)
+        used = self._used.pop(key, None)
+        if used is None:
+            used = self._nonces.origin(credentials.nonce)[0] << 32
+        self._used[key] = max(used, used >> 32 << 32 | (credentials.nc or 0))  # at the end, as the newest
         good_since = self._clock.wall() - self._lifetime
         for _ in range(2):  # one comes, two may go
             oldest, used = next(iter(self._used.items()))

@@ -13,11 +13,15 @@ its connection was lost."""
 def periods_over(binding: Binding, now: float) -> list[Period]:
     """What is over when this binding is renewed, begins anew or is forgotten at ``now``: the whole time if it had
     ended, and a silence that ends with this."""
+    ended, silent = binding.expires_at, binding.unreachable_since
+    if ended > now and silent is None:
+        return []  # nearly all
     periods = []
-    ended = min(binding.expires_at, now)
-    if binding.expires_at <= now and ended > binding.registered_at:
-        periods.append(_period(binding, binding.registered_at, ended, ending_of(binding)))
-    silent = binding.unreachable_since
+    if ended <= now:
+        if ended > binding.registered_at:
+            periods.append(_period(binding, binding.registered_at, ended, ending_of(binding)))
+    else:
+        ended = now
     if silent is not None and ended > silent:
         periods.append(_period(binding, silent, ended, "silent"))
     return periods

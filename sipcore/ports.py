@@ -99,11 +99,12 @@ class Directory(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """What is done inside is durable when it is left without an exception, or undone."""
 
-    def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
-        """Which of these are still there and enabled; they stay so until the transaction ends."""
+    def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
+        """Which of these are still there and enabled; they stay so until the transaction ends. With all rows of
+        each, ended ones too, so that an old REGISTER is known for one."""
 
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
-        """All rows of these accounts, ended ones too, so that an old REGISTER is known for one."""
+        """All rows of these accounts, ended ones too."""
 
     def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
         """One upsert and at most one delete. Raises :class:`StoreRejected` on bad data."""

@@ -4,7 +4,7 @@ what to store and what to answer come out."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -142,10 +142,15 @@ def register(
     """Decide one authenticated REGISTER against all bindings of its address-of-record (RFC 3261 10.3, steps 6
     to 8). Nothing of ``bindings`` is changed in place; an answer other than :class:`Accepted` changes nothing.
     ``draw``: a number at random, from 0 to less than 1, by which the time granted is shortened."""
-    highest = max((b.nc for b in bindings if b.nonce == asked.credentials.nonce), default=0)
-    if asked.nc <= highest:
-        return Stale()
-    living = {b.key: b for b in bindings if b.expires_at > now}
+    nonce, nc = asked.credentials.nonce, asked.nc
+    on_record: dict[str, Binding] = {}
+    living: dict[str, Binding] = {}
+    for b in bindings:
+        if b.nonce == nonce and b.nc >= nc:
+            return Stale()
+        on_record[b.key] = b
+        if b.expires_at > now:
+            living[b.key] = b
     if asked.contacts is None:
         return _remove_all(asked, living, now)
     if not asked.contacts:
@@ -153,7 +158,6 @@ def register(
 
     changed: dict[str, Binding] = {}
     moves: list[tuple[Binding, tuple[str, int]]] = []
-    on_record = {b.key: b for b in bindings}
     for contact in asked.contacts:
         expires = _granted(contact, asked, policy, draw)
         if isinstance(expires, Refused):
@@ -172,12 +176,11 @@ def register(
         if known is not None and (known.remote_host, known.remote_port) != asked.flow.remote:
             moves.append((bound, (known.remote_host, known.remote_port)))
 
-    for moved in _moved_away(asked, living, changed, now):
+    for moved in _moved_away(asked, living, changed, now) if living else ():
         moves.append((changed[asked.contacts[0].key], (moved.remote_host, moved.remote_port)))
         changed[moved.key] = _ended(moved, asked, now)
 
-    current = {**living, **changed}
-    current = {key: b for key, b in current.items() if b.expires_at > now}
+    current = {key: b for key, b in {**living, **changed}.items() if b.expires_at > now}
     surplus = len(current) - account.max_devices
     if surplus > 0 and any(key not in living for key, b in changed.items() if b.expires_at > now):
         dead = sorted(
@@ -189,9 +192,11 @@ def register(
         for gone in dead[:surplus]:
             changed[gone.key] = _ended(gone, asked, now)
             del current[gone.key]
-    forgettable = _forgettable(bindings, changed, current)
-    told = [b for b in bindings if b.key in changed or b.id in forgettable]
-    periods = [period for b in told for period in periods_over(b, now)]
+    forgettable = _forgettable(bindings, changed, current) if len(bindings) > MAX_ENDED else []
+    periods: list[Period] = []
+    for b in bindings:
+        if b.key in changed or (forgettable and b.id in forgettable):
+            periods += periods_over(b, now)
     return Accepted(_listed(current.values()), list(changed.values()), forgettable, moves, periods)
 
 
@@ -311,7 +316,9 @@ def _forgettable(
     return [b.id for b in ended[: len(ended) - MAX_ENDED]]
 
 
-def _listed(bindings: Iterable[Binding]) -> list[Binding]:
+def _listed(bindings: Collection[Binding]) -> list[Binding]:
+    if len(bindings) < 2:
+        return list(bindings)
     return sorted(bindings, key=lambda b: (-(b.q if b.q is not None else 1.0), b.registered_at))
 
 

@@ -195,13 +195,11 @@ class Nonces:
             return NonceState.STALE
         return NonceState.VALID
 
-    def issued(self, nonce: str) -> int:
-        """When a nonce whose state is VALID was issued, in seconds of the wall clock."""
-        return int(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce))[0])
-
-    def of_this_run(self, nonce: str) -> bool:
-        """Whether a nonce whose state is VALID was issued since the start of this process."""
-        return bool(self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce))[2] == self._run)
+    def origin(self, nonce: str) -> tuple[int, bool]:
+        """When a nonce whose state is VALID was issued, in seconds of the wall clock, and whether since the start of
+        this process."""
+        issued, _worker, run = self._FIELDS.unpack_from(base64.urlsafe_b64decode(nonce[:16]))
+        return issued, run == self._run
 
     def _mac(self, head: bytes, source_ip: str) -> bytes:
         return self._prepared.digest(head + _network(source_ip))[: self._MAC]

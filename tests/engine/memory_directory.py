@@ -45,13 +45,17 @@ class MemoryDirectory:
             raise
         self._call("commit")
 
-    def lock_enabled(self, account_ids: Collection[int]) -> set[int]:
+    def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         self._call("lock")
         ids = {account.id for account in self.by_number.values() if account.enabled}
-        return (set(account_ids) & ids) - self.locked
+        stored = self._stored(account_ids)
+        return {id: stored.get(id, []) for id in (set(account_ids) & ids) - self.locked}
 
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         self._call("bindings")
+        return self._stored(account_ids)
+
+    def _stored(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         found: dict[int, list[Binding]] = {}
         for binding in self.rows.values():
             if binding.account_id in account_ids:

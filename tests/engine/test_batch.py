@@ -29,7 +29,7 @@ class Deciding(BatchTestCase):
     def test_eight_phones_cost_one_read_of_each_kind_one_write_and_one_commit(self):
         decisions = self.batch([self.ask(number) for number in range(1001, 1009)])
         self.assertTrue(all(isinstance(d, Accepted) for d in decisions))
-        self.assertEqual(self.directory.calls, ["accounts", "lock", "bindings", "write", "commit"])
+        self.assertEqual(self.directory.calls, ["accounts", "lock", "write", "commit"])
 
     def test_only_failures_cost_no_transaction(self):
         self.batch([self.ask(1001, password="wrong")])
