@@ -617,6 +617,7 @@ check_one_port() { # udp|tcp
     local kind=$1 protocol=${1^^} address pid ours="" foreign="" unknown="" all_loopback=yes
     while read -r address pid; do
         [ -n "$address" ] || continue
+        case ", $ours, $unknown, " in *", $address, "*) continue ;; esac # of several workers, each has one
         if [ "$pid" = - ]; then
             unknown+=${unknown:+, }$address
         elif is_ours "$pid"; then

@@ -1,7 +1,7 @@
 """System checks with stable ids: each names the wrong setting and its remedy.
 
-E001-E019 SIP, E020-E029 web, E030-E039 storage, E060-E069 guard, W070 the file .env; W alike. A number is
-never used again for something else."""
+E001-E019 SIP, E020-E029 web, E030-E039 storage, E060-E069 guard, W070 the file .env, E080-E089 workers; W alike. A
+number is never used again for something else."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from pbx.environment import asked_for, unread_names
 from sipcore.protocol.headers import clean_text
+from sipcore.workers import MOST_WORKERS
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
 ALGORITHMS = ("MD5", "SHA-256")
@@ -210,6 +211,7 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
         ("pbx.E019", "SIP_MEDIA_TIMEOUT", 5, 86400),
         ("pbx.E061", "GUARD_FAILURES", 0, 100),
         ("pbx.E062", "GUARD_NUMBERS", 0, 50),
+        ("pbx.E080", "SIP_WORKERS", 1, MOST_WORKERS),
     )
     for number, name, low, high in limits:
         value = getattr(settings, name)
@@ -222,6 +224,14 @@ def check_numbers(**_options: object) -> list[CheckMessage]:
                     id=number,
                 )
             )
+    if settings.SIP_WORKERS > 1 and settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        found.append(
+            Error(
+                _("SIP_WORKERS=%(value)d needs PostgreSQL: SQLite has one writer.") % {"value": settings.SIP_WORKERS},
+                hint=_("Move the database with `manage.py movedatabase --to URL`, or write SIP_WORKERS=1."),
+                id="pbx.E081",
+            )
+        )
     if settings.SIP_PORT == settings.WEB_PORT:  # SIP is on TCP as well
         found.append(
             Error(

@@ -124,8 +124,9 @@ def _notes(name: str, evidence: ServerEvidence) -> Iterator[str]:
     if name == "clock" and evidence.synchronised is False:
         yield _("No time server sets the clock of this machine (timedatectl set-ntp true switches that on).")
     if name == "process":
-        for process in evidence.processes[:4]:
-            yield f"{process.node}: {process.listening}"
+        # Workers of one machine share their port.
+        places = dict.fromkeys(f"{process.node}: {process.listening}" for process in evidence.processes)
+        yield from list(places)[:4]
 
 
 def _as_check(tested: Tested) -> Check:

@@ -12,3 +12,5 @@ calls a second; it is registrations that need more."""
 
 CALLS = 0
 """The worker that has all calls."""
+
+MOST_WORKERS = 64

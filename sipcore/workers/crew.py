@@ -22,8 +22,6 @@ from sipcore.workers.links import make_channel
 from sipcore.workers.membership import Membership
 from sipcore.workers.sockets import Pair, close, open_shared
 
-MOST_WORKERS = 64
-
 KILL_AFTER = 4.1
 """Seconds from SIGTERM to SIGKILL: a worker takes less than four, and the supervisor waits for us not much longer."""
 

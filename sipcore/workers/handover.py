@@ -103,7 +103,7 @@ class Handover:
         if start < 0:
             return self._me
         start += len(self._ours)
-        number = response[start : response.find(b".", start, start + 6)]
+        number = response[start : start + 6].partition(b".")[0]
         worker = int(number) if number.isdigit() else self._me
         return worker if worker < self._links.workers else self._me
 

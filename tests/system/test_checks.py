@@ -21,6 +21,7 @@ WRONG = {
     "pbx.E013": {"SIP_STORE_WAIT": 0},
     "pbx.E014": {"SIP_INBOX_LIMIT": 0},
     "pbx.E015": {"SIP_KEEPALIVE_INTERVAL": 0},
+    "pbx.E080": {"SIP_WORKERS": 0},
     "pbx.E017": {"SIP_EMERGENCY_NUMBERS": ["112", "sip:112"]},
     "pbx.E018": {"SIP_SESSION_EXPIRES": 60},
     "pbx.E019": {"SIP_MEDIA_TIMEOUT": 0},
@@ -56,6 +57,7 @@ RIGHT = [
     {"RTPENGINE_URLS": ["udp:127.0.0.1:2223", "udp://media.example.com:2223", "[::1]:2223"]},
     {"WEB_HOST": "0.0.0.0", "WEB_HTTPS": True},
     {"DEBUG": True, "WEB_HOST": "::1"},
+    {"SIP_WORKERS": 1},
 ]
 
 

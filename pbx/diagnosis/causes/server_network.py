@@ -117,7 +117,7 @@ def _listens_elsewhere(evidence: ServerEvidence) -> Verdict | None:
         % {"listening": hosts[0], "domain": evidence.domain},
         _("Nothing that another machine sends can reach it."),
         _("Set SIP_HOST=0.0.0.0 in .env, or take the line out, and start the PBX again."),
-        tuple(process.listening for process in running), stopped_at=Stage.OUR_PORT,
+        tuple(dict.fromkeys(process.listening for process in running)), stopped_at=Stage.OUR_PORT,
     )
 
 

@@ -63,9 +63,9 @@ from sipcore.subscriptions.exchange import SubscriptionSettings
 from sipcore.subscriptions.packages import Limits
 from sipcore.subscriptions.subscriptions import Subscriptions
 from sipcore.udp_socket import Address, CannotListen
-from sipcore.workers import CALLS
+from sipcore.workers import CALLS, MOST_WORKERS
 from sipcore.workers.calls_elsewhere import CallsElsewhere
-from sipcore.workers.crew import MOST_WORKERS, Crew
+from sipcore.workers.crew import Crew
 from sipcore.workers.handover import Handover
 from sipcore.workers.links import Links
 from sipcore.workers.log import SharedLog
@@ -143,10 +143,8 @@ class Command(BaseCommand):
             )
         if workers > 1 and connection.vendor != "postgresql":
             raise CommandError(
-                _(
-                    "Several workers need PostgreSQL: SQLite has one writer. Move the database with `manage.py "
-                    "movedatabase --to URL`, or write SIP_WORKERS=1."
-                )
+                _("SIP_WORKERS=%(value)d needs PostgreSQL: SQLite has one writer.") % {"value": workers}
+                + " " + _("Move the database with `manage.py movedatabase --to URL`, or write SIP_WORKERS=1.")
             )
 
     def _lead(self, host: str, port: int, domain: str | None, workers: int, verbosity: int, log: SipLog) -> None:

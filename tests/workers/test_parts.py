@@ -1,0 +1,204 @@
+"""What workers need, one by one: sockets that share a port, channels, and the look at raw bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import unittest
+from unittest.mock import Mock
+
+from sipcore.admission import Rank
+from sipcore.protocol.flow import Flow
+from sipcore.udp_socket import CannotListen
+from sipcore.workers.handover import Handover
+from sipcore.workers.links import Kind, Links, make_channel
+from sipcore.workers.log import SharedLog
+from sipcore.workers.membership import Membership, take_membership
+from sipcore.workers.sockets import close, open_shared
+from tests.support.pbx import SqliteStore, clean_environment, manage
+from tests.support.processes import scratch_directory
+
+FLOW = Flow("UDP", ("127.0.0.1", 5060), ("198.51.100.7", 5062))
+INVITE = b"INVITE sip:1002@pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK1\r\nTo: <sip:1002@pbx>\r\n"
+
+
+def answer(branch: str) -> bytes:
+    return f"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;rport;branch={branch}\r\nTo: <sip:1>\r\n\r\n".encode()
+
+
+class OwnerTests(unittest.TestCase):
+    """Whose a message is."""
+
+    def handover(self, number: int, workers: int = 3) -> Handover:
+        core, links = Mock(), Mock(number=number, workers=workers)
+        core.settings.node = "office"
+        return Handover(links, core, Mock(), Mock(), Mock(), Mock())
+
+    def test_an_answer_belongs_to_who_asked(self):
+        second = self.handover(1)
+        self.assertEqual(0, second.owner(answer("z9hG4bKoffice.0.64af.7")))
+        self.assertEqual(1, second.owner(answer("z9hG4bKoffice.1.64af.7")))
+        self.assertEqual(2, second.owner(answer("z9hG4bKoffice.2.64af.ping.1.2")))
+
+    def test_an_answer_to_nobodys_question_stays(self):
+        second = self.handover(1)
+        for branch in ("z9hG4bKoffice.9.64af.7", "z9hG4bKother.0.1.7", "z9hG4bKoffice.0", "z9hG4bKoffice.x.1", "",
+                       "z9hG4bKoffice.99999999999999999999.1", "z9hG4bKoffice.²..1"):
+            with self.subTest(branch):
+                self.assertEqual(1, second.owner(answer(branch)))
+
+    def test_a_registration_is_for_whoever_got_it(self):
+        self.assertEqual(1, self.handover(1).owner(b"REGISTER sip:pbx.test SIP/2.0\r\n\r\n"))
+
+    def test_all_else_is_for_the_worker_with_the_calls(self):
+        for worker in (0, 1, 2):
+            self.assertEqual(0, self.handover(worker).owner(INVITE))
+            self.assertEqual(0, self.handover(worker).owner(b"\r\n\r\n" + INVITE))
+        for method in (b"ACK", b"BYE", b"CANCEL", b"SUBSCRIBE", b"MESSAGE", b"REFER", b"NOTIFY", b"PRACK"):
+            self.assertEqual(0, self.handover(1).owner(method + b" sip:1002@pbx.test SIP/2.0\r\n\r\n"), method)
+
+    def test_options_is_of_a_call_when_it_has_a_to_tag(self):
+        asked = b"OPTIONS sip:pbx.test SIP/2.0\r\nFrom: <sip:1>;tag=a\r\nTo: <sip:2>%b\r\n\r\n"
+        self.assertEqual(1, self.handover(1).owner(asked % b""))
+        self.assertEqual(0, self.handover(1).owner(asked % b";tag=office-0-12"))
+
+    def test_noise_stays(self):
+        for data in (b"", b"\r\n\r\n", b"\0\0", b"garbage", b"SIP/2.0 200 OK", b"SIP/2.0 " + b"z9hG4bK" * 9000,
+                     b"SIP/2.0 200 OK\r\nVia: z9hG4bKoffice." + b"1" * 60_000):
+            self.assertEqual(1, self.handover(1).owner(data))
+
+    def test_what_was_handed_over_is_not_handed_over_again(self):
+        """It is given to the server, past the look at whose it is."""
+        first = self.handover(0)
+        first._links.read.return_value = [(Kind.PACKET, [*FLOW, int(Rank.STRANGER)], answer("z9hG4bKoffice.1.1.1"))]
+        first.read()
+        first._links.tell.assert_not_called()
+        [((packets,), _)] = first._server.take_handed_over.call_args_list
+        self.assertEqual([(answer("z9hG4bKoffice.1.1.1"), FLOW, Rank.STRANGER)], packets)
+
+    def test_a_connection_of_nobody_is_nobodys(self):
+        second = self.handover(1)
+        for name in ("7.18c.1", "x.1", "", "ffffffff.1", "1.18c.1"):
+            self.assertFalse(second.send_elsewhere(b"x", FLOW._replace(transport="TCP", connection=name)), name)
+
+
+class LinkTests(unittest.TestCase):
+    def links(self, workers: int = 2) -> list[Links]:
+        channels = [make_channel() for _ in range(workers)]
+        made = [
+            Links(number, os.dup(channels[number][0].fileno()), [os.dup(outlet.fileno()) for _, outlet in channels])
+            for number in range(workers)
+        ]
+        for inlet, outlet in channels:
+            self.addCleanup(inlet.close)
+            self.addCleanup(outlet.close)
+        for one in made:
+            self.addCleanup(one.close)
+        return made
+
+    def test_a_message_arrives_whole(self):
+        first, second = self.links()
+        self.assertTrue(first.tell(1, Kind.PACKET, [*FLOW, 3], b"a\r\n\0\xff\nb" + b"x" * 65_000))
+        [message] = second.read()
+        self.assertEqual(Kind.PACKET, message.kind)
+        self.assertEqual(["UDP", ["127.0.0.1", 5060], ["198.51.100.7", 5062], "", 3], message.head)
+        self.assertEqual(b"a\r\n\0\xff\nb" + b"x" * 65_000, message.data)
+        self.assertEqual([], second.read())
+
+    def test_all_others_are_told(self):
+        first, second, third = self.links(3)
+        second.tell_all(Kind.STOPPED)
+        self.assertEqual([1, 0, 1], [len(one.read()) for one in (first, second, third)])
+
+    def test_a_worker_that_does_not_read_stops_nobody(self):
+        first, second = self.links()
+        told = 0
+        while first.tell(1, Kind.PACKET, [*FLOW, 3], b"x" * 1000):
+            told += 1
+            self.assertLess(told, 100_000)
+        self.assertEqual(1, first.lost)
+        self.assertGreater(told, 50)
+        while second.read():
+            pass
+        self.assertTrue(first.tell(1, Kind.STOPPED))
+
+
+class SharedSocketTests(unittest.TestCase):
+    def test_the_kernel_deals_among_all_and_a_source_always_meets_the_same(self):
+        opened = open_shared([("127.0.0.1", 0)], 3)
+        self.addCleanup(lambda: close(pair for pairs in opened for pair in pairs))
+        [port] = {udp.port for [(udp, _)] in opened} | {tcp.port for [(_, tcp)] in opened}
+        met: list[set[int]] = []
+        for _ in range(60):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+                for _ in range(3):
+                    phone.sendto(b"x", ("127.0.0.1", port))
+            met.append({worker for worker, [(udp, _)] in enumerate(opened) if udp.receive() is not None})
+            for [(udp, _)] in opened:
+                while udp.receive() is not None:
+                    pass
+        self.assertEqual({1}, {len(workers) for workers in met})
+        self.assertEqual({0, 1, 2}, set().union(*met))
+
+    def test_a_port_that_somebody_has_is_refused(self):
+        """Also one that is shared itself: it may be another PBX of ours."""
+        for kind, transport in ((socket.SOCK_DGRAM, "UDP"), (socket.SOCK_STREAM, "TCP")):
+            with socket.socket(socket.AF_INET, kind) as foreign:
+                foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                foreign.bind(("127.0.0.1", 0))
+                if kind == socket.SOCK_STREAM:
+                    foreign.listen()
+                with self.assertRaises(CannotListen) as refused:
+                    open_shared([("127.0.0.1", foreign.getsockname()[1])], 2)
+                self.assertEqual(transport, refused.exception.transport)
+
+    def test_nothing_stays_open_when_one_address_is_taken(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
+            foreign.bind(("127.0.0.2", 0))
+            port = foreign.getsockname()[1]
+            with contextlib.suppress(CannotListen):
+                open_shared([("127.0.0.1", port), ("127.0.0.2", port)], 2)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                free.bind(("127.0.0.1", port))
+
+
+class MembershipTests(unittest.TestCase):
+    def test_it_is_taken_out_of_the_environment(self):
+        self.assertIsNone(take_membership({}))
+        environment = Membership(1, 2, 1, [("0.0.0.0", 5060)], [], 0, []).to_environment()
+        with self.assertRaises(SystemExit):  # its parent is not ours, so that it has ended
+            take_membership(environment)
+        self.assertEqual({}, environment)
+
+
+class SharedLogTests(unittest.TestCase):
+    def test_lines_are_written_whole_in_pieces_that_do_not_mix(self):
+        pieces: list[bytes] = []
+        with tempfile.TemporaryFile() as file:
+            log = SharedLog(file.fileno())
+            self.addCleanup(log.close)
+            real = os.write
+            lines = b"".join(b"%05d %b\n" % (n, b"x" * (n % 300)) for n in range(400)) + b"y" * 9000 + b"\nz\n"
+            with unittest.mock.patch("os.write", lambda fd, data: (pieces.append(bytes(data)), real(fd, data))[1]):
+                log._write_out(lines)
+        self.assertEqual(lines, b"".join(pieces))
+        self.assertTrue(all(piece.endswith(b"\n") for piece in pieces))
+        self.assertEqual([9001], [len(piece) for piece in pieces if len(piece) > 4096])
+
+
+class RefusalTests(unittest.TestCase):
+    tags = frozenset({"own-database"})
+
+    def test_with_sqlite_the_check_and_the_command_name_the_remedy(self):
+        store = SqliteStore()
+        self.addCleanup(store.remove)
+        store.fill()
+        env = clean_environment(DATABASE_URL=store.url, VAR_DIR=str(scratch_directory("workers") / "var"))
+        for arguments, more in ((("runsip", "--workers", "2"), {}), (("check",), {"SIP_WORKERS": "2"})):
+            with self.assertRaises(AssertionError) as refused:
+                manage(*arguments, env={**env, **more})
+            self.assertIn("SIP_WORKERS=2 needs PostgreSQL", str(refused.exception))
+            self.assertIn("movedatabase", str(refused.exception))
+            self.assertNotIn("Traceback", str(refused.exception))
