@@ -8,7 +8,6 @@ whole interval after it was last heard, and those loaded at a start are dealt ov
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -26,29 +25,45 @@ PINGS_AT_ONCE, LOOKED_AT_ONCE = 50, 1000
 those may have ended, and all in the same second."""
 
 
-@dataclass(slots=True, eq=False)
 class Watched:
-    id: BindingId
-    contact: str
-    flow: Flow
-    interval: float
-    ends: float
-    heard: float
-    due: float
-    misses: int = 0
-    dead: bool = False
-    serial: int = 0
-    slot: int = 0
+    """One phone. There may be a hundred thousand: what can be made of the rest is not kept, and what many share (our
+    own address, the interval) is one object."""
+
+    __slots__ = (
+        "contact", "dead", "ends", "heard", "id", "interval", "local", "misses", "remote", "serial", "slot",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: BindingId,
+        contact: str,
+        local: tuple[str, int],
+        remote: tuple[str, int],
+        interval: float,
+        ends: float,
+        heard: float,
+        serial: int,
+    ) -> None:
+        self.id, self.contact, self.local, self.remote = id, contact, local, remote
+        self.interval, self.ends, self.heard, self.serial = interval, ends, heard, serial
+        self.misses = self.slot = 0
+        self.dead = False
+
+    @property
+    def flow(self) -> Flow:
+        return Flow("UDP", self.local, self.remote)
 
 
-@dataclass(slots=True)
 class Place:
-    """One remote address with all who live there: behind an edge proxy that is everybody, so that what happens at each
+    """A remote address where several live: behind an edge proxy that is everybody, so that what happens at each
     datagram must not cost a look at each of them."""
 
-    phones: dict[BindingId, Watched] = field(default_factory=dict)
-    dead: dict[BindingId, Watched] = field(default_factory=dict)
-    heard: float = float("-inf")
+    __slots__ = ("dead", "heard", "phones")
+
+    def __init__(self) -> None:
+        self.phones: dict[int, Watched] = {}
+        self.dead: dict[int, Watched] = {}
+        self.heard = float("-inf")
 
 
 class Ping(NamedTuple):
@@ -61,9 +76,10 @@ class KeepAlive:
 
     def __init__(self) -> None:
         self._by_id: dict[BindingId, Watched] = {}
-        self._by_remote: dict[tuple[str, int], Place] = {}
+        self._by_remote: dict[tuple[str, int], Watched | Place] = {}
         self._by_serial: dict[int, Watched] = {}
-        self._wheel: dict[int, dict[BindingId, Watched]] = {}
+        self._wheel: dict[int, dict[int, Watched]] = {}
+        self._locals: dict[tuple[str, int], tuple[str, int]] = {}
         self._next_slot: int | None = None
         self._past = -1
         """The last slot that has been taken."""
@@ -88,28 +104,41 @@ class KeepAlive:
         ``first`` the time of its next ping. ``dead``: it is on record as one that does not answer."""
         self.forget(id)
         self._serial += 1
-        watched = Watched(id, contact, flow, interval, ends, first - interval, first, serial=self._serial)
-        self._by_id[id] = watched
-        place = self._by_remote.get(flow.remote)
-        if place is None:
-            place = self._by_remote[flow.remote] = Place()
-        place.phones[id] = watched
+        serial = self._serial
+        local = self._locals.setdefault(flow.local, flow.local)
+        watched = Watched(id, contact, local, flow.remote, interval, ends, first - interval, serial)
+        self._by_id[id] = self._by_serial[serial] = watched
+        here = self._by_remote.get(flow.remote)
+        if here is None:
+            self._by_remote[flow.remote] = watched
+        else:
+            if isinstance(here, Watched):
+                here = self._share(here)
+            here.phones[serial] = watched
         if dead:
             self._dead(watched)
-        self._by_serial[watched.serial] = watched
-        self._place(watched)
+        self._place(watched, first)
+
+    def _share(self, first: Watched) -> Place:
+        place = self._by_remote[first.remote] = Place()
+        place.phones[first.serial] = first
+        if first.dead:
+            place.dead[first.serial] = first
+        return place
 
     def forget(self, id: BindingId) -> None:
         watched = self._by_id.pop(id, None)
         if watched is None:
             return
-        self._wheel.get(watched.slot, {}).pop(id, None)
-        self._by_serial.pop(watched.serial, None)
-        place = self._by_remote[watched.flow.remote]
-        del place.phones[id]
-        place.dead.pop(id, None)
-        if not place.phones:
-            del self._by_remote[watched.flow.remote]
+        serial = watched.serial
+        self._wheel.get(watched.slot, {}).pop(serial, None)
+        del self._by_serial[serial]
+        here = self._by_remote[watched.remote]
+        if isinstance(here, Place):
+            del here.phones[serial]
+            here.dead.pop(serial, None)
+        if not isinstance(here, Place) or not here.phones:
+            del self._by_remote[watched.remote]
 
     def lives_at(self, remote: tuple[str, int]) -> bool:
         """Whether somebody who is watched lives at this very address and port."""
@@ -117,17 +146,20 @@ class KeepAlive:
 
     def heard(self, remote: tuple[str, int], now: float) -> None:
         """A datagram came from there: whoever lives there is alive, and its router remembers."""
-        place = self._by_remote.get(remote)
-        if place is None:
+        here = self._by_remote.get(remote)
+        if here is None:
             return
-        place.heard = now  # the living learn of it when their ping would be due
-        for watched in list(place.dead.values()):
+        if isinstance(here, Watched):
+            self._alive(here, now)
+            return
+        here.heard = now  # the living learn of it when their ping would be due
+        for watched in list(here.dead.values()):
             self._alive(watched, now)
 
     def answered(self, serial: int, host: str, now: float) -> None:
         """A response to a ping, from ``host``. The port may have changed on the way: any port counts."""
         watched = self._by_serial.get(serial)
-        if watched is not None and watched.flow.remote[0] == host:
+        if watched is not None and watched.remote[0] == host:
             self._alive(watched, now)
 
     def unanswered(self, id: BindingId, since: float, now: float) -> None:
@@ -137,14 +169,13 @@ class KeepAlive:
         watched = self._by_id.get(id)
         if watched is None or watched.dead:
             return
-        watched.heard = max(watched.heard, self._by_remote[watched.flow.remote].heard)
+        watched.heard = max(watched.heard, self._by_remote[watched.remote].heard)
         if watched.heard > since:
             return
         self._dead(watched)
         self.died.append(id)
-        self._wheel.get(watched.slot, {}).pop(id, None)
-        watched.due = now
-        self._place(watched)
+        self._wheel.get(watched.slot, {}).pop(watched.serial, None)
+        self._place(watched, now)
 
     def due(self, now: float) -> list[Ping]:
         """Those to ping now, or the first of them: then :meth:`next_due` is over already. One that has just missed
@@ -167,21 +198,19 @@ class KeepAlive:
                     return pings
                 looked += 1
                 _, watched = waiting.popitem()
-                place = self._by_remote[watched.flow.remote]
-                if place.heard > watched.heard:
-                    self._alive(watched, place.heard)
+                here = self._by_remote[watched.remote]
+                if here.heard > watched.heard:
+                    self._alive(watched, here.heard)
                 if watched.ends <= now:
                     self.forget(watched.id)
                 elif watched.heard + watched.interval > now + SLICE and not watched.dead:
-                    watched.due = watched.heard + watched.interval
-                    self._place(watched)
+                    self._place(watched, watched.heard + watched.interval)
                 else:
                     if watched.misses >= MISSES and not watched.dead:
                         self._dead(watched)
                         self.died.append(watched.id)
                     watched.misses += 1
-                    watched.due = now + watched.interval
-                    self._place(watched)
+                    self._place(watched, now + watched.interval)
                     pings.append(Ping(watched, watched.serial))
             self._wheel.pop(slot, None)
         return pings
@@ -203,20 +232,27 @@ class KeepAlive:
 
     def _dead(self, watched: Watched) -> None:
         watched.dead = True
-        self._by_remote[watched.flow.remote].dead[watched.id] = watched
+        here = self._by_remote[watched.remote]
+        if isinstance(here, Place):
+            here.dead[watched.serial] = watched
 
     def _alive(self, watched: Watched, now: float) -> None:
         watched.heard = now
         watched.misses = 0
         if watched.dead:
             watched.dead = False
-            self._by_remote[watched.flow.remote].dead.pop(watched.id, None)
+            here = self._by_remote[watched.remote]
+            if isinstance(here, Place):
+                here.dead.pop(watched.serial, None)
             self.revived.append(watched.id)
 
-    def _place(self, watched: Watched) -> None:
-        slot = int(watched.due / SLICE)
+    def _place(self, watched: Watched, due: float) -> None:
+        slot = int(due / SLICE)
         slot = max(slot, self._past + 1)
         if self._next_slot is None or slot < self._next_slot:
             self._next_slot = slot
         watched.slot = slot
-        self._wheel.setdefault(slot, {})[watched.id] = watched
+        waiting = self._wheel.get(slot)
+        if waiting is None:
+            waiting = self._wheel[slot] = {}
+        waiting[watched.serial] = watched
