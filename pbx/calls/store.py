@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Max
@@ -36,7 +38,8 @@ READ_AT_ONCE = 400
 _LIMITS = {
     field.name: field.max_length for field in CallRecord._meta.concrete_fields if field.max_length
 }
-_PARTS = {kind: tuple(part.name for part in fields(kind)) for kind in (LegRow, MediaRow)}
+_NAMES = {kind: tuple(part.name for part in fields(kind)) for kind in (LegRow, MediaRow)}
+_PARTS = {kind: (names, attrgetter(*names)) for kind, names in _NAMES.items()}
 
 
 class DjangoCallStore:
@@ -106,30 +109,36 @@ def _values_of(row: CallRow) -> list[object]:
     """The values of ``call_table.COLUMNS``."""
     if not row.uniqueid or clean_text(row.uniqueid, _LIMITS["uniqueid"]) != row.uniqueid:
         raise ValueError("uniqueid")
-    return [_column(row, name) for name in COLUMNS]
+    values: list[Any] = list(_fields_of(row))
+    for place, limit in _TEXTS:
+        values[place] = clean_text(values[place], limit)
+    for place in _TIMES:
+        if values[place] is not None and not 0 <= values[place] < LATEST:
+            raise ValueError(COLUMNS[place])  # PostgreSQL would keep an infinite one, and nothing could read it back
+    for place in _SECONDS:
+        values[place] = min(values[place], MOST_SECONDS)
+    for place in _JSON:
+        values[place] = _json([_plain(part) for part in values[place][:MOST_LEGS]])
+    return values
 
 
-def _column(row: CallRow, name: str) -> object:
-    if name in ("legs", "media"):
-        return json.dumps([_plain(part) for part in getattr(row, name)[:MOST_LEGS]], allow_nan=False)
-    value = getattr(row, name)
-    if name in _LIMITS:
-        return clean_text(value, _LIMITS[name])
-    if name in TIMES and value is not None and not 0 <= value < LATEST:
-        raise ValueError(name)  # PostgreSQL would keep an infinite one, and nothing could read it back
-    return min(value, MOST_SECONDS) if name in ("duration", "billsec") else value
+_fields_of = attrgetter(*COLUMNS)
+_TEXTS = [(place, _LIMITS[name]) for place, name in enumerate(COLUMNS) if name in _LIMITS]
+_TIMES, _SECONDS, _JSON = (
+    [COLUMNS.index(name) for name in names] for names in (TIMES, ("duration", "billsec"), ("legs", "media"))
+)
+_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def _plain(part: LegRow | MediaRow) -> dict[str, object]:
     """What JSON columns take: clean texts, finite numbers."""
-    values = {}
-    for name in _PARTS[type(part)]:
-        value = getattr(part, name)
-        if isinstance(value, str):
-            value = clean_text(value, MOST_TEXT)
-        elif isinstance(value, float) and not math.isfinite(value):
-            value = None if name.endswith("_at") else 0.0
-        values[name] = value
+    names, values_of = _PARTS[type(part)]
+    values = dict(zip(names, values_of(part), strict=True))
+    for name, value in values.items():
+        if type(value) is str:
+            values[name] = clean_text(value, MOST_TEXT)
+        elif type(value) is float and not math.isfinite(value):
+            values[name] = None if name.endswith("_at") else 0.0
     return values
 
 
