@@ -27,6 +27,7 @@ class CallsElsewhere:
     def __init__(self, links: Links, later: Callable[[float, Callable[[], None]], object]) -> None:
         self._links, self._later = links, later
         self._registered: set[str] = set()
+        self.calls: dict[str, object] = {}  # none
         self.subscriptions = SubscriptionsElsewhere(links)
         self.stopped = asyncio.Event()
 
