@@ -73,6 +73,7 @@ class WorkersCase(RealCase):
     def setUp(self) -> None:
         super().setUp()
         self.world = WorkersWorld(self)
+        self.addCleanup(lambda: self.assertEqual([], self.pbx.log_lines(r" ERROR ")))
 
     def restarted(self, worker: int, before: int) -> int:
         """The process that has taken the place of ``before``."""
