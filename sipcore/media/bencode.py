@@ -43,10 +43,11 @@ def decode(data: bytes) -> Decoded:
 def _encode(value: Any, parts: list[bytes]) -> None:
     """By the exact type first."""
     kind = type(value)
-    if kind is str or isinstance(value, str):
-        value, kind = value.encode("utf-8", "replace"), bytes
     if kind is bytes:
         parts.append(b"%d:%b" % (len(value), value))
+    elif kind is str or isinstance(value, str):
+        raw = value.encode("utf-8", "replace")
+        parts.append(b"%d:%b" % (len(raw), raw))
     elif kind is int:
         parts.append(b"i%de" % value)
     elif kind is dict or (kind is not list and isinstance(value, Mapping)):
