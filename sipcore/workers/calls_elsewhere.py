@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from sipcore.admission import Rank
 from sipcore.ports import Binding
@@ -15,9 +14,6 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request
 from sipcore.workers import CALLS
 from sipcore.workers.links import Kind, Links
-
-if TYPE_CHECKING:
-    from sipcore.calls.call import Call
 
 COALESCE_SECONDS = 0.02
 """Registrations within so short a time are told in one message."""
@@ -31,8 +27,6 @@ class CallsElsewhere:
     def __init__(self, links: Links, later: Callable[[float, Callable[[], None]], object]) -> None:
         self._links, self._later = links, later
         self._registered: set[str] = set()
-        self.calls: dict[str, Call] = {}
-        """None are here."""
         self.calls: dict[str, object] = {}  # none
         self.subscriptions = SubscriptionsElsewhere(links)
         self.stopped = asyncio.Event()
