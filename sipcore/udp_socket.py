@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
 
 from sipcore.protocol.flow import Flow
 
 LARGEST = 65_535
+FLOWS = 8192
+"""Whose datagrams came last: a phone sends several, and its flow is the same each time."""
+
 RECEIVE_BUFFER = 8 * 1024 * 1024
 """Bytes the kernel may hold for us: a batch that takes long must not cost the phones their packets."""
 
@@ -49,6 +53,7 @@ class UdpSocket:
         self._ipv6 = family == socket.AF_INET6
         self._wildcard = host in ("0.0.0.0", "::")
         self._addresses: dict[bytes, str] = {}
+        self._flows: dict[tuple[bytes, tuple[str, int]], Flow] = {}
         self._sources: dict[str, list[tuple[int, int, bytes]]] = {}
         # Read here and copied at its own length: a packet that is kept for evidence would else keep apart two places
         # of LARGEST bytes, and no later packet fits between. Measured: a kilobyte a message, without end.
@@ -86,13 +91,23 @@ class UdpSocket:
         except (BlockingIOError, InterruptedError):
             return None
         data = bytes(self._view[:size])
+        info = ancillary[0][2] if ancillary else b""
+        flow = self._flows.get((info, peer))
+        if flow is None:
+            flow = self._flow(ancillary, peer)
+            if len(self._flows) >= FLOWS:
+                self._flows.clear()
+            self._flows[info, peer] = flow
+        return data, flow
+
+    def _flow(self, ancillary: Iterable[tuple[int, int, bytes]], peer: tuple[str, int]) -> Flow:
         local = self.host
         for _level, kind, value in ancillary:
             if kind == IP_PKTINFO and not self._ipv6:
                 local = self._name(value[8:12])
             elif kind == socket.IPV6_PKTINFO and self._ipv6:
                 local = self._name(value[:16])
-        return data, Flow("UDP", (local, self.port), (peer[0], peer[1]))
+        return Flow("UDP", (local, self.port), (peer[0], peer[1]))
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Raises OSError, BlockingIOError when the kernel's buffer is full."""

@@ -91,15 +91,15 @@ class Pool:
 
     def add(self, conversation: Conversation, entry: Entry) -> None:
         size = len(entry.data) + OVERHEAD
-        conversation.entries.append(entry)
-        conversation.bytes += size
+        entries = conversation.entries
+        entries.append(entry)
         conversation.last = entry.at
+        conversation.bytes = bytes_of_it = conversation.bytes + size
         self.bytes += size
         self.by_id.move_to_end(conversation.call_id)
-        if len(conversation.entries) > MOST_MESSAGES or conversation.bytes > MOST_BYTES:
-            before = conversation.bytes
+        if bytes_of_it > MOST_BYTES or len(entries) > MOST_MESSAGES:
             conversation.trim()
-            self.bytes -= before - conversation.bytes
+            self.bytes -= bytes_of_it - conversation.bytes
         if self.bytes > self.most_bytes:
             self._make_room()
 
@@ -128,7 +128,8 @@ def call_id_of(data: bytes, host: str) -> bytes:
     if start >= 0:
         start += 10
         end = data.find(b"\r", start)
-        return key_of((data[start:end] if end >= 0 else data[start : start + 256]).strip())
+        call_id = (data[start:end] if end >= 0 else data[start : start + 256]).strip()
+        return call_id if len(call_id) <= LONGEST_ID else key_of(call_id)
     found = _CALL_ID.search(data, 0, KEPT_OF_ONE)
     if found is not None and (name := found.group(1).strip()):
         return key_of(name)

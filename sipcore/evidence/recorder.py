@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 from sipcore.authentication import is_from_here
 from sipcore.clock import Clock
@@ -49,6 +50,9 @@ WATCHED_BYTES = 256 * 1024
 TAMPERED = 64
 """Bytes of a body that a router may have added or taken by writing its own address into it without correcting the
 Content-Length. More are missing for another reason."""
+
+
+_new_entry: Callable[[tuple[float, bool, Flow, bytes, int]], Entry] = partial(tuple.__new__, Entry)  # for each message
 
 
 @dataclass(slots=True, eq=False)
@@ -266,7 +270,7 @@ class Recorder:
             data = data[:KEPT_OF_ONE]
         pool = conversation.pool
         if pool is not None:
-            pool.add(conversation, Entry(self._clock.wall(), sent, flow, data, size))
+            pool.add(conversation, _new_entry((self._clock.wall(), sent, flow, data, size)))
 
     def _fail(
         self, request: Request | None, flow: Flow, cause: str, *, count: int = 1, repeats: int = 0,
