@@ -8,7 +8,7 @@ from functools import lru_cache
 from sipcore.protocol.digest import Credentials
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import STAR, Contact, clean_text
+from sipcore.protocol.headers import STAR, Contact, clean_text, parse_contact
 from sipcore.protocol.message import Request
 from sipcore.protocol.uri import Uri
 from sipcore.registrar import (
@@ -31,13 +31,19 @@ MAX_CSEQ = 2**31 - 1  # RFC 3261 section 8.1.1.5
 def read_registration(request: Request, credentials: Credentials, flow: Flow) -> Registration:
     """Raises :class:`SipError` 400 for what is wrong in itself, whoever sent it."""
     contacts = request.contacts
-    asked = None
+    asked: tuple[ContactRequest, ...] | None = None
     if contacts is not STAR:
         if len(contacts) > MAX_CONTACTS:
             raise SipError(400, "Too Many Contacts")
-        asked = tuple(_contact(contact, flow) for contact in contacts)
-        if len({contact.key for contact in asked}) < len(asked):
-            raise SipError(400, "Same Contact Twice")
+        for contact in contacts:
+            if _leads_nowhere(contact.uri, flow):
+                raise SipError(400, "Bad Contact")
+        if len(contacts) == 1 and request.single and request.firsts is not None:
+            asked = (_contact_of(request.firsts["Contact"]),)
+        else:
+            asked = tuple([_contact(contact) for contact in contacts])
+            if len({contact.key for contact in asked}) < len(asked):
+                raise SipError(400, "Same Contact Twice")
     path = ", ".join(request.path)
     call_id = request.call_id
     if len(path) > PATH_LIMIT or len(call_id) > CALL_ID_LIMIT:
@@ -48,22 +54,25 @@ def read_registration(request: Request, credentials: Credentials, flow: Flow) ->
         number=credentials.username,
         method=request.method,
         credentials=credentials,
-        call_id=clean_text(call_id, CALL_ID_LIMIT),
+        call_id=call_id,  # printable ASCII, as it was read
         cseq=request.cseq.number,
         contacts=asked,
         expires=request.expires,
         flow=flow,
-        path=clean_text(path, PATH_LIMIT),
-        user_agent=clean_text(request.user_agent, USER_AGENT_LIMIT),
+        path=clean_text(path, PATH_LIMIT) if path else "",
+        user_agent=request.user_agent[:USER_AGENT_LIMIT],  # cleaned as it was read
         domain=clean_text(request.to.uri.host, DOMAIN_LIMIT),
     )
 
 
-def _contact(contact: Contact, flow: Flow) -> ContactRequest:
+@lru_cache(maxsize=8192)
+def _contact_of(text: str) -> ContactRequest:
+    return _contact(parse_contact(text))
+
+
+def _contact(contact: Contact) -> ContactRequest:
     uri = contact.uri
-    if uri.scheme not in ("sip", "sips"):
-        raise SipError(400, "Bad Contact")
-    if not uri.host or _leads_nowhere(uri, flow):
+    if uri.scheme not in ("sip", "sips") or not uri.host:
         raise SipError(400, "Bad Contact")
     text = str(uri)
     cleaned = clean_text(text, CONTACT_LIMIT)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request
 
 
+@lru_cache(maxsize=8192)
 def place(flow: Flow, *, ours: bool = False) -> str:
     """``host:port`` of the other end, or of our own; IPv6 in brackets."""
     host, port = flow.local if ours else flow.remote

@@ -27,7 +27,7 @@ from .events import (
     TransportFailed,
 )
 from .flow import Flow
-from .headers import format_params, split_list
+from .headers import format_params, split_list, stamped_via
 from .message import (
     REASONS,
     Request,
@@ -123,16 +123,25 @@ class Endpoint:
 
         RFC 3261 18.2.1 and RFC 3581 4; whatever `received` the sender wrote himself is lost.
         """
+        address, port = flow.remote
+        headers, firsts = request.headers, request.firsts
+        if request.single and firsts is not None and "Via" in firsts and "%" not in address:
+            value = request.via_text = firsts["Via"]
+            stamped = stamped_via(value, address, port)
+            if stamped is not None:
+                request.__dict__["via"], text = stamped
+                request.transaction_key = self._server_key(request, request.method, flow)
+                headers[headers.index(("Via", value))] = ("Via", text)
+                firsts["Via"] = text
+                return
         via = request.via
-        headers = request.headers
         index = 0
         while headers[index][0] != "Via":
             index += 1
         value = request.via_text = headers[index][1]
         request.transaction_key = self._server_key(request, request.method, flow)
-        address, port = flow.remote
         params = via.params
-        params["received"] = address.partition("%")[0] if "%" in address else address
+        params["received"] = address.partition("%")[0]
         if "rport" in params:
             params["rport"] = str(port)
         # the sent-by stays as the phone wrote it: some compare it as a string
@@ -142,8 +151,8 @@ class Endpoint:
         else:
             value = _unparametrised(value) + format_params(params)
         headers[index] = ("Via", value)
-        if request.firsts is not None:
-            request.firsts["Via"] = value
+        if firsts is not None:
+            firsts["Via"] = value
 
     @staticmethod
     def _server_key(request: Request, method: str, flow: Flow) -> str:

@@ -1,6 +1,7 @@
 """What an endpoint tells the core: one small frozen class for each thing that can happen."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import SipError
 from .flow import Flow
@@ -8,8 +9,7 @@ from .message import Request, Response
 from .transaction import ClientTransaction, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class RequestReceived:
+class RequestReceived(NamedTuple):
     """A new, valid request; nothing is kept of it until the core decides."""
 
     request: Request  # its top Via has `received` (and `rport`, when asked for) filled in

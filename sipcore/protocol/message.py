@@ -299,7 +299,7 @@ class Message:
 
     def _option_tags(self, name: str) -> frozenset[str]:
         if self.firsts is not None and name not in self.firsts:
-            return frozenset()
+            return _NOTHING
         tags = [tag for value in self.getall(name) for tag in value.split(",", MAX_VALUES)[:MAX_VALUES]]
         return frozenset(tag.strip(" \t").lower() for tag in tags[:MAX_VALUES]) - {""}
 
@@ -546,13 +546,6 @@ def _understand(understood: dict[str, Any], firsts: dict[str, str]) -> None:
         understood["cseq"] = CSeq(int(found[1]), found[2])
     if get("Max-Forwards") == "70":
         understood["max_forwards"] = 70
-    if "Require" not in firsts:
-        understood["require"] = _NOTHING
-    if "Path" not in firsts:
-        understood["path"] = []
-    agent = get("User-Agent", "")
-    if len(agent) < 256 and agent.isascii() and agent.isprintable():
-        understood["user_agent"] = agent
 
 
 def make_response(
