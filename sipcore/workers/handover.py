@@ -85,6 +85,8 @@ class Handover:
 
     def owner(self, data: bytes) -> int:
         """The worker that a message is for, by a look at its raw bytes."""
+        if data.startswith(b"REGISTER "):
+            return self._me
         if data.startswith((b"\r", b"\n")):
             data = data.lstrip(b"\r\n")
         if data.startswith(b"SIP/2.0 "):

@@ -10,6 +10,9 @@ import unittest
 from unittest.mock import Mock
 
 from sipcore.admission import Rank
+from sipcore.guard.blocks import Block
+from sipcore.guard.guard import Guard
+from sipcore.ports import Binding, BindingId
 from sipcore.protocol.flow import Flow
 from sipcore.udp_socket import CannotListen
 from sipcore.workers.handover import Handover
@@ -202,3 +205,53 @@ class RefusalTests(unittest.TestCase):
             self.assertIn("SIP_WORKERS=2 needs PostgreSQL", str(refused.exception))
             self.assertIn("movedatabase", str(refused.exception))
             self.assertNotIn("Traceback", str(refused.exception))
+
+
+class ToldTests(unittest.TestCase):
+    """What a worker says arrives where it matters."""
+
+    def setUp(self) -> None:
+        channels = [make_channel() for _ in range(2)]
+        self.cores = [Mock(), Mock()]
+        self.guards = [Guard(), Guard()]
+        self.ends: list[Handover] = []
+        for number in range(2):
+            self.cores[number].settings.node = "office"
+            outlets = [os.dup(outlet.fileno()) for _, outlet in channels]
+            links = Links(number, os.dup(channels[number][0].fileno()), outlets)
+            self.addCleanup(links.close)
+            clock = Mock(now=lambda: 100.0)
+            self.ends.append(Handover(links, self.cores[number], Mock(), self.guards[number], clock, Mock()))
+        for inlet, outlet in channels:
+            self.addCleanup(inlet.close)
+            self.addCleanup(outlet.close)
+
+    def test_a_block_holds_everywhere(self):
+        block = Block("198.51.100.7", "", "guessing", 1000.0, 2000.0, numbers=["1001"], spared={"1002"})
+        self.ends[1].blocked([block])
+        self.ends[0].read()
+        held = self.guards[0].shuts_out("198.51.100.7", 1500.0) or self.guards[0].blocks.get("198.51.100.7", "")
+        self.assertEqual(block, held)
+
+    def test_a_phone_that_has_moved_is_forgotten_by_who_asked_it_before_and_its_calls_follow(self):
+        binding = Binding(
+            7, "k", "<sip:1001@198.51.100.7:5064>", "", None, None, "", "UDP", "198.51.100.7", 5064, "127.0.0.1", 5060,
+            "", "office", 1, "call", 1, "Phone", "nonce", 1, 10.0, 20.0, 3600.0, None, "pbx.test",
+        )  # fmt: skip
+        self.ends[1].moved(binding, ("198.51.100.7", 5062))
+        self.ends[0].read()
+        self.cores[0].keepalive.forget.assert_called_once_with(binding.id)
+        self.cores[0].calls.moved.assert_called_once_with(binding, ("198.51.100.7", 5062))
+
+    def test_a_phone_that_answers_no_call_is_told_to_who_asks_it(self):
+        self.ends[0].unanswered(BindingId(7, "a"), 99.5)
+        self.ends[1].read()
+        for core in self.cores:
+            core.unanswered.assert_called_once_with(BindingId(7, "a"), 99.5)
+
+    def test_what_was_lost_between_two_workers_is_said(self):
+        self.ends[1]._links.lost = 3
+        self.ends[1].every_second()
+        self.ends[1].every_second()
+        [((text,), _)] = self.ends[1]._log.warning.call_args_list
+        self.assertIn("3 messages could not be handed to another worker", text)
