@@ -50,6 +50,13 @@ class DjangoDirectory:
         self._bindings = PreparedRead(
             BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM)
         )
+        self._parties = PreparedRead(
+            Extension.everything.annotate(lower_number=Lower("number")).filter(lower_number__any_of=LATER)
+            .order_by().values_list(
+                "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "hidden",
+                "lower_number",
+            )
+        )
         self._sent_with_commit: ExitStack | None = None
 
     @unit_of_work
@@ -76,19 +83,17 @@ class DjangoDirectory:
         wanted: dict[str, list[str]] = {}
         for number in numbers:
             wanted.setdefault(number.lower(), []).append(number)
-        rows = Extension.everything.annotate(lower_number=Lower("number")).filter(lower_number__in=list(wanted))
         parties: dict[int, Party] = {}
         found: dict[str, Party] = {}
-        for *columns, hidden, number in rows.order_by().values_list(
-            "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "hidden", "lower_number"
-        ):
-            party = parties[columns[0]] = Party(*columns, hidden=hidden)
-            party.display_name = clean_text(party.display_name, 80)
-            found.update(dict.fromkeys(wanted[number], party))
-        living = BindingRow.objects.filter(extension_id__in=list(parties), expires_at__gt=_moment(now)).order_by()
-        for row in living.values_list(*AS_THE_ENGINE_HAS_THEM):
+        for id, number, name, enabled, seconds, anywhere, hidden, lower in self._parties.rows(list(wanted)):
+            party = parties[id] = Party(
+                id, number, clean_text(name, 80), bool(enabled), seconds, bool(anywhere), hidden=bool(hidden)
+            )
+            found.update(dict.fromkeys(wanted[lower], party))
+        for row in self._bindings.rows(list(parties)):
             binding = Binding(*row)
-            parties[binding.account_id].bindings.append(binding)
+            if binding.expires_at > now:
+                parties[binding.account_id].bindings.append(binding)
         return found
 
     @contextmanager
