@@ -4,6 +4,7 @@ Never raises: what cannot be read has no number."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from sipcore.authentication import Authenticator
@@ -25,6 +26,8 @@ class Door:
     def __init__(self, guard: Guard, authenticator: Authenticator, clock: Clock, recorder: Recorder) -> None:
         self.guard = guard
         self._authenticator, self._clock, self._recorder = authenticator, clock, recorder
+        self.tell: Callable[[Sender, str], None] = lambda sender, cause: None
+        """Tells other workers who has failed, or with cause "" succeeded: they count together."""
 
     def shuts_out(self, data: bytes, flow: Flow) -> bool:
         """Whether these bytes come from an address from which nothing is answered."""
@@ -72,13 +75,17 @@ class Door:
 
     def failed(self, request: Request, flow: Flow, cause: Cause) -> None:
         """Its credentials were refused."""
-        self.guard.failed(self._sender(request, flow), cause.value, self._clock.wall())
+        sender = self._sender(request, flow)
+        self.guard.failed(sender, cause.value, self._clock.wall())
+        self.tell(sender, cause.value)
 
     def succeeded(self, request: Request, flow: Flow) -> None:
         """It showed the right password."""
         source = self._source(request, flow)
         if source != flow.remote[0] or self.guard.has_failures(source) or self.guard.has_blocks(source):
-            self.guard.succeeded(self._sender(request, flow), self._clock.wall())
+            sender = self._sender(request, flow)
+            self.guard.succeeded(sender, self._clock.wall())
+            self.tell(sender, "")
 
     def _sender(self, request: Request, flow: Flow) -> Sender:
         host, port = flow.remote

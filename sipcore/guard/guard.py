@@ -166,6 +166,12 @@ class Guard:
             else:
                 self._block_source(key, source, sender.user_agent, now)
 
+    def failed_elsewhere(self, sender: Sender, cause: str, now: float) -> None:
+        """The same seen by another worker, which tells of the block that may come of it; here it only holds."""
+        made = len(self.made)
+        self.failed(sender, cause, now)
+        del self.made[made:]
+
     def succeeded(self, sender: Sender, now: float) -> None:
         """It showed the right password."""
         key = source_key(sender.host)

@@ -16,7 +16,8 @@ from sipcore.admission import Rank
 from sipcore.clock import Clock
 from sipcore.core import Core
 from sipcore.guard.blocks import Block
-from sipcore.guard.guard import Guard
+from sipcore.guard.failures import Sender
+from sipcore.guard.guard import SLOWED, Guard
 from sipcore.log import SipLog
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.endpoint import MAGIC
@@ -28,6 +29,9 @@ from sipcore.workers.links import Kind, Links, flow_of
 
 LOOKED_AT = 4096
 """Bytes of a message in which its top Via and its To are looked for."""
+
+CALL_ID_TOLD = 255
+"""Characters of a Call-ID that other workers are told: a stranger makes it as long as he likes."""
 
 _REQUESTS = (
     b"INVITE ", b"ACK ", b"CANCEL ", b"BYE ", b"PRACK ", b"UPDATE ", b"INFO ", b"REFER ", b"MESSAGE ", b"SUBSCRIBE ",
@@ -58,6 +62,7 @@ class Handover:
             Kind.REGISTERED: lambda head, _: self._registrations_changed(head),
             Kind.REACHABLE: lambda head, _: self._accounts_changed(head),
             Kind.UNANSWERED: lambda head, _: core.unanswered(BindingId(head[0], head[1]), head[2]),
+            Kind.TRIED: self._tried,
             Kind.BLOCKED: lambda head, _: guard.loaded(_blocks(head)),
             Kind.STOPPED: lambda head, _: self._stopped(),
         }
@@ -174,6 +179,13 @@ class Handover:
         if calls is not None and calls.subscriptions is not None:
             calls.subscriptions.accounts_changed(ids)
 
+    def _tried(self, head: list[Any], _: bytes) -> None:
+        sender, cause = Sender(*head[0]), head[1]
+        if cause:
+            self._guard.failed_elsewhere(sender, cause, self._clock.wall())
+        else:
+            self._guard.succeeded(sender, self._clock.wall())
+
     def _stopped(self) -> None:
         if isinstance(self._core.calls, CallsElsewhere):
             self._core.calls.stopped.set()
@@ -188,6 +200,12 @@ class Handover:
         """A phone did not answer a call at all: whoever asks it regularly is to know."""
         self._core.unanswered(id, since)
         self._links.tell_all(Kind.UNANSWERED, [*id, since])
+
+    def tried(self, sender: Sender, cause: str) -> None:
+        """Who tries passwords from many ports does not begin anew with each worker."""
+        if not cause or cause in SLOWED:
+            head = [sender.host, sender.number, sender.call_id[:CALL_ID_TOLD], sender.port, sender.user_agent]
+            self._links.tell_all(Kind.TRIED, [head, cause])
 
     def blocked(self, blocks: list[Block]) -> None:
         """The guard has made these."""

@@ -40,6 +40,9 @@ class Kind(Enum):
     """Phones of these extensions answer again, or no more. Head: the extensions' ids."""
     UNANSWERED = b"u"
     """A phone did not answer a call at all. Head: its binding's id, and since when (monotonic seconds)."""
+    TRIED = b"t"
+    """Credentials were refused, or were right after some that were not. Head: the sender for the guard and the cause,
+    "" for a success."""
     BLOCKED = b"b"
     """The guard has made blocks. Head: the blocks."""
     STOPPED = b"e"

@@ -287,6 +287,24 @@ class ManyWorkersTests(WorkersCase):
         self.assertEqual({FIRST}, set(self.world.pids()))
 
 
+class SharedGuardTests(WorkersCase):
+    calls = {**WorkersCase.calls, "GUARD_TRUSTED_NETS": "none", "GUARD_FAILURES": "3"}
+
+    def test_who_guesses_with_another_worker_has_not_more_tries(self):
+        number = self.world.new_number()
+        sockets = [self.world.phone_at(worker) for worker in range(WORKERS)]
+        guessers = []
+        for phone in sockets:
+            self.addCleanup(phone.close)
+            guessers.append(Caller(phone.wire, self.world.server, number, "wrong", phone.domain))
+        uri = f"sip:{self.pbx.domain}"
+        seen = []
+        for guesser in (guessers[0], guessers[1], guessers[0], guessers[1]):
+            headers = [("To", f"<{guesser.aor}>"), ("Contact", guesser.contact), ("Expires", "600")]
+            seen.append(guesser.ask("REGISTER", uri, headers).status)
+        self.assertEqual([403, 403, 403, 503], seen)
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)

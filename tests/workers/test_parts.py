@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 from sipcore.admission import Rank
 from sipcore.guard.blocks import Block
+from sipcore.guard.failures import Sender
 from sipcore.guard.guard import Guard
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.flow import Flow
@@ -220,7 +221,7 @@ class ToldTests(unittest.TestCase):
             outlets = [os.dup(outlet.fileno()) for _, outlet in channels]
             links = Links(number, os.dup(channels[number][0].fileno()), outlets)
             self.addCleanup(links.close)
-            clock = Mock(now=lambda: 100.0)
+            clock = Mock(now=lambda: 100.0, wall=lambda: 1000.0)
             self.ends.append(Handover(links, self.cores[number], Mock(), self.guards[number], clock, Mock()))
         for inlet, outlet in channels:
             self.addCleanup(inlet.close)
@@ -232,6 +233,28 @@ class ToldTests(unittest.TestCase):
         self.ends[0].read()
         held = self.guards[0].shuts_out("198.51.100.7", 1500.0) or self.guards[0].blocks.get("198.51.100.7", "")
         self.assertEqual(block, held)
+
+    def test_failures_count_together_and_a_block_is_announced_once(self):
+        for number in range(6):
+            teller, other = self.ends[number % 2], self.guards[1 - number % 2]
+            sender = Sender("198.51.100.7", f"100{number}", "call", 5062, "scanner")
+            own = self.guards[number % 2]
+            own.failed(sender, "wrong_password", 1000.0)
+            teller.tried(sender, "wrong_password")
+            self.ends[1 - number % 2].read()
+            self.assertTrue(other.has_failures("198.51.100.7"))
+        for guard in self.guards:  # the store has said that nobody is known good there
+            guard.known(["198.51.100.7"], [], 1000.0)
+            self.assertIsNotNone(guard.shuts_out("198.51.100.7", 1001.0))
+
+    def test_a_success_is_told_too(self):
+        sender = Sender("198.51.100.7", "1001", "call", 5062)
+        for guard in self.guards:
+            guard.failed(sender, "wrong_password", 1000.0)
+        self.ends[0].tried(sender, "")
+        self.ends[1].read()
+        pairs = self.guards[1].failures.source("198.51.100.7").pairs
+        self.assertNotIn("1001", pairs)
 
     def test_a_phone_that_has_moved_is_forgotten_by_who_asked_it_before_and_its_calls_follow(self):
         binding = Binding(

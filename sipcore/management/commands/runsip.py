@@ -276,6 +276,7 @@ class SipServerProcess:
             self._links = Links(worker, membership.inlet, membership.outlets)
             self._handover = Handover(self._links, core, self.server, guard, clock, log)
             self._chores.guard.tell = self._handover.blocked
+            core.door.tell = self._handover.tried
             for pair in take_over(membership.sockets, membership.addresses, self._handover.hand_over):
                 self.server.take_sockets(*pair)
         chores.evidence = DjangoEvidenceStore()
