@@ -143,13 +143,16 @@ class Handover:
         """From the loop, when there is something."""
         packets: list[tuple[bytes, Flow, Rank]] = []
         for kind, head, data in self._links.read():
-            if kind is Kind.PACKET:
-                flow, rank = flow_of(head), Rank(head[4])
-                if rank <= Rank.NEW_NEIGHBOUR:
-                    self._core.remember(flow.remote[0])
-                packets.append((data, flow, rank))
-            else:
-                self._take[kind](head, data)
+            try:
+                if kind is Kind.PACKET:
+                    flow, rank = flow_of(head), Rank(head[4])
+                    if rank <= Rank.NEW_NEIGHBOUR:
+                        self._core.remember(flow.remote[0])
+                    packets.append((data, flow, rank))
+                else:
+                    self._take[kind](head, data)
+            except Exception as error:  # this message's loss alone, as with those of phones
+                self._log.error(f"What another worker said ({kind.name}) failed: {type(error).__name__}")
         if packets:
             self._server.take_handed_over(packets)
         self._server.pump_soon()

@@ -77,6 +77,7 @@ class Links:
         self._outlets = [socket.socket(socket.AF_UNIX, kind, fileno=file) for file in outlets]
         self.lost = 0
         """Messages that another worker's inlet did not take."""
+        self.misunderstood = 0
 
     def tell(self, worker: int, kind: Kind, head: object = None, data: bytes = b"") -> bool:
         """Whether its inlet has taken it."""
@@ -105,7 +106,10 @@ class Links:
             if not message:
                 break
             head, _, data = message.partition(b"\n")
-            found.append(Message(Kind(head[:1]), json.loads(head[1:]), data))
+            try:
+                found.append(Message(Kind(head[:1]), json.loads(head[1:]), data))
+            except ValueError:  # of another version of this program: one worker has been started since
+                self.misunderstood += 1
         return found
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
 
-VARIABLE = "SIP_WORKER"
+VARIABLE = "PBX_RUNSIP_WORKER"
 PR_SET_PDEATHSIG = 1
 
 

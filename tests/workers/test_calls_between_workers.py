@@ -1,16 +1,13 @@
-"""Every scenario of the calls once more, between phones of which each is registered with another worker."""
+"""The scenarios of the calls once more, between phones of which each is registered with another worker. Those of offers
+and timers are left out: nothing in them hangs on who a phone is registered with."""
 
 from __future__ import annotations
 
-from tests.calls_flow import flows_forks, flows_guard, flows_offers, flows_setup, flows_timers, flows_transfer
+from tests.calls_flow import flows_forks, flows_guard, flows_setup, flows_transfer
 from tests.workers.case import WorkersCase
 
 
 class SetupBetweenWorkers(WorkersCase, flows_setup.SetupFlows):
-    pass
-
-
-class OffersBetweenWorkers(WorkersCase, flows_offers.OfferFlows):
     pass
 
 
@@ -23,10 +20,6 @@ class GuardBetweenWorkers(WorkersCase, flows_guard.GuardFlows):
 
 
 class TransferBetweenWorkers(WorkersCase, flows_transfer.TransferFlows):
-    pass
-
-
-class TimersBetweenWorkers(WorkersCase, flows_timers.TimerFlows):
     pass
 
 

@@ -111,6 +111,14 @@ class LinkTests(unittest.TestCase):
         self.assertEqual(b"a\r\n\0\xff\nb" + b"x" * 65_000, message.data)
         self.assertEqual([], second.read())
 
+    def test_a_message_of_another_version_is_passed_over(self):
+        first, second = self.links()
+        for nonsense in (b"?[]\n", b"p[", b"p\xff\n", b"x"):
+            first._outlets[1].send(nonsense)
+        first.tell(1, Kind.STOPPED)
+        self.assertEqual([Kind.STOPPED], [message.kind for message in second.read()])
+        self.assertEqual(4, second.misunderstood)
+
     def test_all_others_are_told(self):
         first, second, third = self.links(3)
         second.tell_all(Kind.STOPPED)
@@ -271,6 +279,14 @@ class ToldTests(unittest.TestCase):
         self.ends[1].read()
         for core in self.cores:
             core.unanswered.assert_called_once_with(BindingId(7, "a"), 99.5)
+
+    def test_a_message_that_breaks_us_is_lost_alone(self):
+        self.ends[0]._links.tell(1, Kind.MOVED, "nonsense")
+        self.ends[0]._links.tell(1, Kind.PACKET, [])
+        self.ends[0].unanswered(BindingId(7, "a"), 99.5)
+        self.ends[1].read()
+        self.cores[1].unanswered.assert_called_once()
+        self.assertEqual(2, self.ends[1]._log.error.call_count)
 
     def test_what_was_lost_between_two_workers_is_said(self):
         self.ends[1]._links.lost = 3
