@@ -9,6 +9,7 @@ import ipaddress
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from sipcore.clock import Clock
 from sipcore.nonce_counts import NonceCounts
@@ -23,7 +24,7 @@ from sipcore.protocol.digest import (
 )
 from sipcore.protocol.errors import SipError, UnknownScheme
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import parse_via, split_list
+from sipcore.protocol.headers import parse_name_addr, parse_via, split_list
 from sipcore.protocol.mac import Mac
 from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri, same_uri
@@ -108,10 +109,22 @@ class Authenticator:
             for value in split_list(", ".join(request.getall("Via")))[1:]:
                 via = parse_via(value)
                 received = via.params.get("received") or ""
-                host = received if is_address(received) else via.host
+                host = (received if is_address(received) else via.host).strip("[]")
                 if not self._trusted_proxy(host):
                     break
         return host
+
+    def registered_from(self, path: str, flow: Flow) -> str:
+        """The address of a phone that registered by this way: the packet's, or what a trusted proxy noted in its own
+        entry of the Path, the topmost (RFC 3327); "" when it noted nothing."""
+        if not path or not self._trusted_proxy(flow.remote[0]):
+            return flow.remote[0]
+        try:
+            noted = parse_name_addr(split_list(path)[0]).uri.params.get("received") or ""
+            host = parse_uri(unquote(noted)).host.strip("[]")
+        except SipError:
+            return ""
+        return host if is_address(host) else ""
 
     def tag(self, text: str) -> str:
         """A tag that nobody can guess and that is the same for the same text."""

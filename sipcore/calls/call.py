@@ -260,7 +260,8 @@ class Call:
     def _attempt(self, party: Party, binding: Binding) -> Attempt:
         flow = binding.flow
         id = BindingId(binding.account_id, binding.key)
-        leg = Leg(self.board, party, flow, call_id=self.board.token(), binding=id)
+        host = self.board.host_of(binding)
+        leg = Leg(self.board, party, flow, host, call_id=self.board.token(), binding=id)
         row = LegRow(
             number=party.number,
             device=binding.user_agent or binding.contact,

@@ -55,14 +55,16 @@ class Exchange(Protocol):
 
 
 class Leg:
-    """``flow``: where the phone is now; it follows the phone. ``binding``: the registration it was called through."""
+    """``flow``: where the phone is now; it follows the phone. ``host``: its own IP address, behind a trusted proxy what
+    that one says it is, "" when it says nothing. ``binding``: the registration it was called through."""
 
     def __init__(
-        self, exchange: Exchange, party: Party, flow: Flow, *, call_id: str, binding: BindingId | None = None
+        self, exchange: Exchange, party: Party, flow: Flow, host: str, *, call_id: str, binding: BindingId | None = None
     ) -> None:
         self.exchange = exchange
         self.party = party
         self.flow = flow
+        self.host = host
         self.call_id = call_id
         self.binding = binding
         self.tag = exchange.token()
@@ -94,7 +96,8 @@ class Leg:
 
     @property
     def side(self) -> Side:
-        return Side(self.exchange.contact_host(self.flow), self.flow.remote[0], self.party.media_from_anywhere)
+        host = self.host or self.flow.remote[0]
+        return Side(self.exchange.contact_host(self.flow), host, self.party.media_from_anywhere)
 
     @property
     def contact(self) -> str:

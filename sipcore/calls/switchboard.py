@@ -310,7 +310,7 @@ class Switchboard:
         known = leg is not None and leg.remote_tag == (request.from_.tag or "")
         if request.method == "ACK":
             # Nobody can be asked for a password by it, so from elsewhere it is nobody's.
-            if leg is not None and known and flow.remote[0] == leg.flow.remote[0]:
+            if leg is not None and known and self._comes_from(leg, request, flow):
                 leg.acknowledged(request)
             return
         if leg is None or not known:
@@ -320,7 +320,7 @@ class Switchboard:
             else:
                 self._reply(request, flow, 200 if request.method == "BYE" and self._has_ended(request, flow) else 481)
             return
-        if flow.remote[0] == leg.flow.remote[0]:
+        if self._comes_from(leg, request, flow):
             if flow != leg.flow:
                 leg.flow = flow  # its NAT gave it another port
             self._deliver(leg, request, flow, now)
@@ -329,6 +329,13 @@ class Switchboard:
         if judged is not None:
             transaction = self._endpoint.accept(request, flow, now)
             self.run(self._prove_move(leg, request, flow, transaction, judged))
+
+    def _comes_from(self, leg: Leg, request: Request, flow: Flow) -> bool:
+        """Whether a request within its dialog comes from where this phone is, from any port; behind a trusted proxy
+        also from the phone's own address, where that is known."""
+        if flow.remote[0] != leg.flow.remote[0]:
+            return False
+        return not leg.host or leg.host == self._authenticator.source(request, flow)
 
     def _on_subscription(self, watching: Subscription, request: Request, flow: Flow, now: float) -> None:
         """A SUBSCRIBE within its dialog; from elsewhere its sender has to prove who it is, as for a call."""
@@ -367,7 +374,7 @@ class Switchboard:
         if account.id != leg.party.account_id:
             self.respond(transaction, make_response(request, 403))
             return
-        leg.flow = flow
+        leg.flow, leg.host = flow, self._authenticator.source(request, flow)
         self._deliver(leg, request, flow, self._clock.now(), transaction)
 
     def _deliver(
@@ -551,7 +558,7 @@ class Switchboard:
         if len(self.calls) >= limits.max_calls + reserve or ringing >= limits.max_ringing + reserve:
             self.respond(transaction, make_response(request, 503, headers=[retry_after(2, 12)]))
             return
-        leg = Leg(self, party, flow, call_id=request.call_id)
+        leg = Leg(self, party, flow, self._authenticator.source(request, flow), call_id=request.call_id)
         if leg.timer.too_small(request):
             self.respond(transaction, make_response(request, 422, headers=[("Min-SE", "90")]))
             return
@@ -605,6 +612,10 @@ class Switchboard:
 
     # From elsewhere
 
+    def host_of(self, binding: Binding) -> str:
+        """The IP address of a registered phone, also behind a trusted proxy; "" when that does not say."""
+        return self._authenticator.registered_from(binding.path, binding.flow)
+
     def moved(self, binding: Binding, before: tuple[str, int]) -> None:
         """A phone registered from a new address: its calls go on there."""
         flow = binding.flow
@@ -612,7 +623,7 @@ class Switchboard:
             if leg.party.account_id == binding.account_id and (
                 leg.binding == BindingId(binding.account_id, binding.key) or leg.flow.remote == before
             ):
-                leg.flow = flow
+                leg.flow, leg.host = flow, self.host_of(binding)
         if self.subscriptions is not None:
             self.subscriptions.moved(binding, before)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import TestCase
 
+from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import parse_message
 from tests.engine.asking import flow
 from tests.engine.core_under_test import DOMAIN, Engine, Phone
@@ -164,6 +165,24 @@ class Nonces(EngineTestCase):
             request = via_proxy(invented)
             source = self.engine.core.authenticator.source(request, self.phone.flow)
             self.assertEqual(source, "192.168.1.5", "no proxy has written that: the Via's own address")
+
+    def test_where_a_phone_is_that_registered_through_a_proxy(self):
+        self.engine = Engine(trusted_proxies=lambda host: host == "192.0.2.10")
+        source = self.engine.core.authenticator.registered_from
+        edge, other = (Flow("UDP", ("192.0.2.1", 5060), (host, 5060)) for host in ("192.0.2.10", "192.0.2.11"))
+        for path, host in (
+            ("<sip:192.0.2.10;lr;received=sip:203.0.113.5:5062>", "203.0.113.5"),
+            ("<sip:192.0.2.10;lr;received=sip:203.0.113.5:5062%3Btransport%3Dtcp>, <sip:far;lr>", "203.0.113.5"),
+            ("<sip:192.0.2.10;lr;received=sip:[2001:db8::5]:5062>", "2001:db8::5"),
+            ("<sip:192.0.2.10;lr>, <sip:far;lr;received=sip:203.0.113.5>", ""),
+            ("<sip:a%3Breceived=sip:203.0.113.5@192.0.2.10;lr>", ""),
+            ("<sip:192.0.2.10;lr;received=sip:office>", ""),
+            ("<sip:192.0.2.10;lr;received=>", ""),
+            ("<", ""),
+            ("", "192.0.2.10"),
+        ):
+            self.assertEqual(source(path, edge), host, path)
+            self.assertEqual(source(path, other), "192.0.2.11", "nobody trusts it")
 
 
 class Refusing(EngineTestCase):
