@@ -6,7 +6,6 @@ from functools import partial
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -17,10 +16,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from extensions import admin_views, registration_admin, registration_views  # noqa: F401 (Registrations register)
 from extensions.audit import changes_of
+from extensions.cells import credential_cell, last_seen_cell, online_cell
 from extensions.filters import CredentialFilter, OnlineFilter
 from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension
 from extensions.presence import devices_of, for_list
+from pbx.long_lists import LongListAdmin
 
 CALL_FIELDS = ("enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
 ACCOUNT_FIELDS = ("number", "display_name", *CALL_FIELDS)
@@ -29,7 +30,7 @@ hide_typed = sensitive_post_parameters("password1", "password2")  # from error r
 
 
 @admin.register(Extension)
-class ExtensionAdmin(admin.ModelAdmin):
+class ExtensionAdmin(LongListAdmin, admin.ModelAdmin):
     form = ExtensionForm
     list_filter = (OnlineFilter, CredentialFilter, "enabled", "language")
     list_per_page = 50
@@ -62,17 +63,15 @@ class ExtensionAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("online"), ordering="devices_online")
     def online_column(self, extension):
-        return self.online_cell(extension)
+        return online_cell(extension)
 
     @admin.display(description=_("password"), ordering="stored_credential_state")
     def credential_column(self, extension):
-        return render_to_string("admin/extensions/extension/_credential.html", {
-            "state": extension.credential_state, "states": CredentialState,
-        })
+        return credential_cell(extension.credential_state)
 
     @admin.display(description=_("last seen"), ordering="last_seen")
     def last_seen_column(self, extension):
-        return self.last_seen_cell(extension)
+        return last_seen_cell(extension)
 
     @admin.display(description="")
     def password_button(self, extension):
@@ -80,13 +79,6 @@ class ExtensionAdmin(admin.ModelAdmin):
             '<a class="pbx-button" href="{}">{}</a>',
             reverse("admin:extensions_extension_password", args=[extension.pk]), _("Password"),
         )
-
-    def online_cell(self, extension) -> str:
-        """The live cell; also what the page fetches to renew it."""
-        return render_to_string("admin/extensions/extension/_online.html", {"extension": extension})
-
-    def last_seen_cell(self, extension) -> str:
-        return render_to_string("admin/extensions/extension/_last_seen.html", {"extension": extension})
 
     # the form
 

@@ -17,8 +17,8 @@ class OnlineFilter(admin.SimpleListFilter):
 
     def queryset(self, request, queryset):
         if self.value() == "yes":
-            return queryset.filter(devices_online__gt=0)
-        return queryset.filter(devices_online=0) if self.value() == "no" else queryset
+            return queryset.online()
+        return queryset.offline() if self.value() == "no" else queryset
 
 
 class CredentialFilter(admin.SimpleListFilter):
@@ -30,5 +30,5 @@ class CredentialFilter(admin.SimpleListFilter):
 
     def queryset(self, request, queryset):
         if self.value() in CredentialState.values:
-            return queryset.filter(stored_credential_state=self.value())
+            return queryset.in_credential_state(CredentialState(self.value()))
         return queryset

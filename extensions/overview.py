@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.conf import settings
+from django.db.models import F
 from django.http import HttpRequest
 
-from extensions.models import CredentialState, Extension
+from extensions.models import Binding, CredentialState, DigestCredential, Extension
+from pbx.system.identity import current_realm
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,32 @@ def overview(request: HttpRequest) -> Overview | None:
         "extensions.change_extension"
     ):
         return None
-    extensions = Extension.objects.with_presence()
-    enabled = extensions.filter(enabled=True)
+    total, disabled = Extension.objects.count(), Extension.objects.filter(enabled=False).count()
     return Overview(
-        total=Extension.objects.count(),
-        online=extensions.filter(devices_online__gt=0).count(),
-        missing=enabled.filter(stored_credential_state=CredentialState.MISSING).count(),
-        stale=enabled.filter(stored_credential_state=CredentialState.STALE).count(),
-        disabled=Extension.objects.filter(enabled=False).count(),
+        total=total,
+        online=Binding.objects.shown().online().order_by().values("extension").distinct().count(),
+        disabled=disabled,
+        **without_password(total - disabled),
     )
+
+
+def without_password(enabled: int | None = None) -> dict[str, int]:
+    """``missing`` and ``stale`` of :class:`Overview`. Nearly always all that are ``enabled`` have a password that fits,
+    which is told by one count."""
+    extensions = Extension.objects.filter(enabled=True)
+    if all(
+        count == (extensions.count() if enabled is None else enabled)
+        for count in (
+            DigestCredential.objects.filter(
+                algorithm=algorithm, realm=current_realm(), username=F("extension__number"), extension__enabled=True,
+                extension__hidden=False,
+            ).count()
+            for algorithm in settings.SIP_DIGEST_ALGORITHMS
+        )
+    ):
+        return {"missing": 0, "stale": 0}
+    states = extensions.with_presence()
+    return {
+        "missing": states.in_credential_state(CredentialState.MISSING).count(),
+        "stale": states.in_credential_state(CredentialState.STALE).count(),
+    }

@@ -44,6 +44,27 @@ class ExtensionQuerySet(models.QuerySet):
         """The extension with this number, capital and small letters being the same (uses the unique index)."""
         return self.annotate(_lower_number=models.functions.Lower("number")).filter(_lower_number=number.lower())
 
+    def online(self, now: datetime | None = None) -> ExtensionQuerySet:
+        """Those with a registration that has not ended."""
+        return self.filter(_is_online(now))
+
+    def offline(self, now: datetime | None = None) -> ExtensionQuerySet:
+        return self.filter(~_is_online(now))
+
+    def in_credential_state(self, state: CredentialState) -> ExtensionQuerySet:
+        """Of ``with_presence()`` those in this state. Who is ready is a look into the cache; only the
+        others, who are few, are asked in what way they are not."""
+        from extensions.models import DigestCredential
+
+        ready = Q()
+        for algorithm in settings.SIP_DIGEST_ALGORITHMS:
+            ready &= Q(Exists(DigestCredential.objects.filter(
+                extension=OuterRef("pk"), algorithm=algorithm, realm=current_realm(), username=OuterRef("number")
+            )))
+        if state == CredentialState.READY:
+            return self.filter(ready)
+        return self.filter(~ready).filter(stored_credential_state=state)
+
     def with_presence(self, *, realm: str | None = None, now: datetime | None = None) -> ExtensionQuerySet:
         """Adds ``devices_online`` (registrations that have not ended), ``last_seen`` (newest refresh or None) and
         ``stored_credential_state`` (a CredentialState value, also read by ``Extension.credential_state``), all in
@@ -80,10 +101,20 @@ class ShownExtensions(models.Manager):
         return super().get_queryset().filter(hidden=False)
 
 
+def _is_online(now: datetime | None) -> Exists:
+    from extensions.models import Binding
+
+    return Exists(Binding.objects.online(now).filter(extension=OuterRef("pk")))
+
+
 class BindingQuerySet(models.QuerySet):
     def shown(self) -> BindingQuerySet:
-        """Without those of the doctor's hidden account."""
-        return self.filter(extension__hidden=False)
+        """Without those of the doctor's hidden account, of the one that there is now: there hardly ever is any, and
+        then no row has to be compared with its extension."""
+        from extensions.models import Extension
+
+        hidden = list(Extension.everything.filter(hidden=True).order_by().values_list("pk", flat=True))
+        return self.exclude(extension__in=hidden) if hidden else self.all()
 
     def online(self, now: datetime | None = None) -> BindingQuerySet:
         """Registrations that have not ended."""

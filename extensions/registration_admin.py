@@ -7,7 +7,6 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import Http404
 from django.shortcuts import redirect
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -15,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from extensions.models import Binding
 from extensions.presence import host_and_port
+from pbx.badges import badge
+from pbx.long_lists import LongListAdmin
 
 
 class AnsweringFilter(admin.SimpleListFilter):
@@ -30,18 +31,30 @@ class AnsweringFilter(admin.SimpleListFilter):
         return queryset
 
 
+class TransportFilter(admin.SimpleListFilter):
+    """Of those that there can be: to look which there are would be to look at every registration."""
+
+    title = _("transport")
+    parameter_name = "transport"
+
+    def lookups(self, request, model_admin):
+        return [(name, name) for name in ("UDP", "TCP")]
+
+    def queryset(self, request, queryset):
+        return queryset.filter(transport=self.value()) if self.value() else queryset
+
+
 @admin.register(Binding)
-class RegistrationAdmin(admin.ModelAdmin):
+class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
     actions = None
     list_display_links = None
-    list_filter = (AnsweringFilter, "transport")
-    list_per_page = 100
+    list_filter = (AnsweringFilter, TransportFilter)
+    list_per_page = 50
     list_max_show_all = 0
     list_select_related = ("extension",)
     ordering = ("extension__number",)
     search_fields = ("extension__number", "extension__display_name", "user_agent", "remote_host")
     search_help_text = _("Part of a number, of a name, of a phone's name or of an address")
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     change_list_template = "admin/extensions/binding/change_list.html"
 
@@ -98,7 +111,18 @@ class RegistrationAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("state"))
     def state_column(self, binding):
-        return render_to_string("admin/extensions/binding/_state.html", {"binding": binding})
+        if binding.unreachable_since:
+            silent = _("does not answer"), _("It registered, but does not answer the server any more.")
+            since = _("since %(time)s") % {"time": f"{timezone.localtime(binding.unreachable_since):%H:%M}"}
+            state = format_html("{} <small>{}</small>", badge("warn", *silent), since)
+        else:
+            state = badge("good", _("online"))
+        if not binding.has_old_password:
+            return state
+        fails = _("old password, will fail at %(time)s") % {
+            "time": f"{timezone.localtime(binding.expires_at):%H:%M}"
+        }
+        return format_html("{} {}", state, badge("bad", fails))
 
     @admin.display(description=_("phone"), ordering="user_agent")
     def phone_column(self, binding):

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from extensions.admin_views import extension_for, page, to_form
+from extensions.cells import last_seen_cell, online_cell
 from extensions.models import Extension
 from extensions.presence import devices_of, host_and_port
 
@@ -24,7 +25,7 @@ def live(admin, request: HttpRequest) -> HttpResponse:
               if part.isascii() and part.isdigit() and len(part) < 19]
     rows = admin.get_queryset(request).filter(pk__in=wanted)
     return JsonResponse({"rows": {
-        str(extension.pk): {"online": admin.online_cell(extension), "seen": admin.last_seen_cell(extension)}
+        str(extension.pk): {"online": online_cell(extension), "seen": last_seen_cell(extension)}
         for extension in rows
     }})
 

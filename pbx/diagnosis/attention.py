@@ -16,7 +16,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from extensions.models import Binding, CredentialState, Extension
+from extensions.models import Binding, Extension
+from extensions.overview import without_password
 from pbx.calls.models import CallRecord
 from pbx.calls.words import media_facts
 from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
@@ -150,10 +151,11 @@ def _worst(
 def _candidates(now: datetime, strangers: Guessers) -> Iterable[int]:
     """Extensions about which something speaks of trouble, the likeliest first; the same one may come twice."""
     since = now - DAY
-    living = Binding.objects.online(now)
+    shown = Binding.objects.shown()
+    living = shown.online(now)
     yield from _failing(now, strangers)
     yield from (
-        living.filter(unreachable_since__isnull=False, extension__hidden=False)
+        living.filter(unreachable_since__isnull=False)
         .order_by("-unreachable_since").values_list("extension_id", flat=True)[:MOST_ROWS]
     )
     numbers = Block.objects.filter(until__gt=now).exclude(number="").order_by("-since")
@@ -161,7 +163,7 @@ def _candidates(now: datetime, strangers: Guessers) -> Iterable[int]:
     if blocked:
         yield from Extension.objects.filter(number__in=blocked).values_list("pk", flat=True)
     yield from (
-        Binding.objects.filter(expires_at__gt=since, expires_at__lte=now, extension__hidden=False)
+        shown.filter(expires_at__gt=since, expires_at__lte=now)
         .exclude(Exists(living.filter(extension=OuterRef("extension"))))
         .order_by("-expires_at").values_list("extension_id", flat=True)[:MOST_ROWS]
     )
@@ -188,15 +190,14 @@ def _failing(now: datetime, strangers: Guessers) -> Iterable[int]:
 
 def _of_passwords() -> Iterable[Item]:
     """All those without a usable password at once: there may be a thousand after an import."""
-    enabled = Extension.objects.with_presence().filter(enabled=True)
+    count = without_password()
+    missing, stale = count["missing"], count["stale"]
     page = f"{reverse('admin:extensions_extension_changelist')}?enabled__exact=1&password_state="
-    missing = enabled.filter(stored_credential_state=CredentialState.MISSING).count()
     if missing:
         yield Item("no_credential", Severity.WARNING, ngettext(
             "%(count)d extension has no password yet: no phone can sign in with it.",
             "%(count)d extensions have no password yet: no phone can sign in with them.", missing,
         ) % {"count": missing}, button=Button(_("Show them"), f"{page}missing"))
-    stale = enabled.filter(stored_credential_state=CredentialState.STALE).count()
     if stale:
         yield Item("stale_credential", Severity.WARNING, ngettext(
             "%(count)d extension needs its password again: the number or the realm has changed.",

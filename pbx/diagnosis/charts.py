@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,6 +19,9 @@ DAY, HOUR = timedelta(hours=24), timedelta(hours=1)
 DAY_STEPS, HOUR_STEPS = 96, 30
 MOST_ROWS = 20_000
 """Read for one chart; beyond, the oldest are left out of the picture, never out of the figure of now."""
+
+MOST_BINDINGS = 2_000
+"""Read for the chart of the phones; of more, each stands for several."""
 
 WIDTH, HEIGHT = 240, 48  # of the drawing, in its own units
 
@@ -54,8 +57,10 @@ def phones_online(now: datetime) -> Chart:
     """A registration that is over becomes a period only when the next one begins: until then it is the binding. A
     silence is a period beside the one that it was a part of."""
     begin = now - DAY
-    bindings = Binding.objects.filter(expires_at__gt=begin, extension__hidden=False)
+    bindings = Binding.objects.shown().filter(expires_at__gt=begin)
     value = bindings.online(now).filter(unreachable_since__isnull=True).count()
+    each = 1 + bindings.count() // MOST_BINDINGS
+    some = bindings.annotate(part=F("pk") % each).filter(part=0) if each > 1 else bindings
     spans = [
         (started_at, ended_at, -1 if ending == OnlinePeriod.Ending.SILENT else 1)
         for started_at, ended_at, ending in OnlinePeriod.objects.filter(
@@ -63,9 +68,9 @@ def phones_online(now: datetime) -> Chart:
         ).order_by("-ended_at").values_list("started_at", "ended_at", "ending")[:MOST_ROWS]
     ]
     spans += [
-        (registered_at, min(expires_at, now, unreachable_since or now), 1)
-        for registered_at, expires_at, unreachable_since in bindings.order_by("-refreshed_at")
-        .values_list("registered_at", "expires_at", "unreachable_since")[:MOST_ROWS]
+        (registered_at, min(expires_at, now, unreachable_since or now), each)
+        for registered_at, expires_at, unreachable_since in some.order_by()
+        .values_list("registered_at", "expires_at", "unreachable_since")
     ]
     values = _at_once(spans, begin, DAY / DAY_STEPS, DAY_STEPS)
     values[-1] = value

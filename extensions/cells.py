@@ -1,0 +1,59 @@
+"""The cells of the list of extensions, in Python: a template for each of three hundred cells took ten times as long as
+the whole page around them. The pages of one extension show the same (``extensions/templatetags/cells.py``)."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from extensions.models import CredentialState, Extension
+from pbx.badges import badge
+
+
+def online_cell(extension: Extension) -> SafeString:
+    """Whether its phones are there: the live cell, which the page fetches to renew it. Of ``for_list()``."""
+    online = getattr(extension, "devices_online", 0)  # the page renews it at once where it was not counted
+    if not extension.enabled:
+        state = badge("bad", _("disabled"))
+    elif not online:
+        state = badge("off", _("offline"))
+    elif extension.silent_devices >= online:
+        state = badge("warn", _("does not answer"), _("It registered, but does not answer the server any more."))
+    else:
+        state = badge("good", _("online"))
+    count = mark_safe("")
+    if online:
+        devices = ngettext("%(n)s device", "%(n)s devices", online) % {"n": online}
+        count = format_html(' <span class="pbx-count">{}</span>', devices)
+    return format_html('<span data-live="online" data-id="{}">{}{}</span>', extension.pk, state, count)
+
+
+def last_seen_cell(extension: Extension) -> SafeString:
+    """When it was last seen: the time of today, else the day."""
+    if extension.last_seen:
+        local = timezone.localtime(extension.last_seen)
+        is_today = local.date() == timezone.localdate()
+        seen = format_html(
+            '<time datetime="{}" title="{}">{}</time>', local.isoformat(), date_format(local, "DATETIME_FORMAT"),
+            f"{local:%H:%M}" if is_today else date_format(local, "SHORT_DATE_FORMAT"),
+        )
+    else:
+        seen = _("never")
+    return format_html(
+        '<span data-live="seen" data-id="{}"><span class="pbx-seen-label">{}: </span>{}</span>',
+        extension.pk, _("last seen"), seen,
+    )
+
+
+def credential_cell(state: CredentialState) -> SafeString:
+    if state == CredentialState.READY:
+        return badge("good", state.label, _("Phones can sign in with this extension's password."))
+    if state == CredentialState.MISSING:
+        return badge("bad", state.label, _("No phone can sign in yet. Press Password and give one."))
+    return badge("warn", state.label, _(
+        "The number or the realm was changed since. Press Password and give one again."
+    ))
