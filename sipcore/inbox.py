@@ -40,27 +40,33 @@ class _Lane:
         self.by_host: OrderedDict[str, deque[tuple[bytes, Flow]]] = OrderedDict()
         self.fattest = ""
 
-    def put(self, data: bytes, flow: Flow) -> None:
-        host = source_key(flow.remote[0])
+    def put(self, packet: tuple[bytes, Flow], size: int) -> None:
+        host = source_key(packet[1].remote[0])
         waiting = self.by_host.get(host)
         if waiting is None:
             waiting = self.by_host[host] = deque()
-        waiting.append((data, flow))
+        waiting.append(packet)
         self.count += 1
-        self.bytes += len(data) + OVERHEAD
-        fattest = self.by_host.get(self.fattest)
-        if fattest is None or len(waiting) > len(fattest):
-            self.fattest = host
+        self.bytes += size
+        if host != self.fattest:
+            fattest = self.by_host.get(self.fattest)
+            if fattest is None or len(waiting) > len(fattest):
+                self.fattest = host
 
     def take(self) -> tuple[bytes, Flow]:
-        host, waiting = next(iter(self.by_host.items()))
-        packet = waiting.popleft()
-        if waiting:
-            self.by_host.move_to_end(host)
-        else:
-            del self.by_host[host]
-        self.owes = len(packet[0]) // LARGE
-        return self._gone(packet)
+        by_host = self.by_host
+        for host, waiting in by_host.items():  # the first one
+            packet = waiting.popleft()
+            if not waiting:
+                del by_host[host]
+            elif len(by_host) > 1:
+                by_host.move_to_end(host)
+            break
+        size = len(packet[0])
+        self.owes = size // LARGE
+        self.count -= 1
+        self.bytes -= size + OVERHEAD
+        return packet
 
     def shed(self) -> tuple[bytes, Flow]:
         """The newest of the address that has most, as far as is known: the older ones are nearer to their turn."""
@@ -69,9 +75,6 @@ class _Lane:
         packet = waiting.pop()
         if not waiting:
             del self.by_host[host]
-        return self._gone(packet)
-
-    def _gone(self, packet: tuple[bytes, Flow]) -> tuple[bytes, Flow]:
         self.count -= 1
         self.bytes -= len(packet[0]) + OVERHEAD
         return packet
@@ -87,6 +90,7 @@ def _round() -> tuple[Rank, ...]:
 
 
 _ROUND = _round()
+_LAST_TURN = len(_ROUND) - 1
 
 
 class Inbox:
@@ -110,9 +114,10 @@ class Inbox:
         if key in self._waiting:
             return
         self._waiting.add(key)
-        self._lanes[rank].put(data, flow)
+        size = len(data) + OVERHEAD
+        self._lanes[rank].put((data, flow), size)
         self._count += 1
-        self._bytes += len(data) + OVERHEAD
+        self._bytes += size
         while self._count > self._most or self._bytes > self._most_bytes:
             self._shed_one()
 
@@ -121,16 +126,25 @@ class Inbox:
         if not self._count:
             self._turn = 0
             return None
-        lanes = self._lanes
-        lane = lanes[_ROUND[self._turn]]
-        self._turn = (self._turn + 1) % len(_ROUND)
+        turn = self._turn
+        lane = self._lanes[_ROUND[turn]]
+        self._turn = turn + 1 if turn < _LAST_TURN else 0
         owed = lane.owes
         if owed:
             lane.owes -= 1
         if owed or not lane.by_host:
-            waiting = [one for one in lanes if one.by_host]
-            lane = next((one for one in waiting if not one.owes), waiting[0])
+            lane = self._next_waiting()
         return self._gone(lane.take())
+
+    def _next_waiting(self) -> _Lane:
+        first = None
+        for lane in self._lanes:
+            if lane.by_host:
+                if not lane.owes:
+                    return lane
+                first = first or lane
+        assert first is not None
+        return first
 
     def take_shed(self) -> dict[Rank, int]:
         """How many of each rank were shed since the last time."""

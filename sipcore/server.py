@@ -12,13 +12,14 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 
 from sipcore.admission import Rank
 from sipcore.core import Core
 from sipcore.inbox import Inbox
-from sipcore.log import SipLog
+from sipcore.log import Level, SipLog
 from sipcore.memory import Memory
+from sipcore.naming import place
 from sipcore.protocol.flow import Flow
 from sipcore.store import Job
 from sipcore.tcp_listener import TcpListener
@@ -283,8 +284,6 @@ class Server:
         self._pump()
 
     def _send(self, data: bytes, flow: Flow) -> None:
-        is_response = data.startswith(b"SIP/2.0 ")
-        host, port = flow.remote
         try:
             if flow.transport == "UDP":
                 opened = self._by_local.get(flow.local) or self._socket_for(flow)
@@ -297,19 +296,18 @@ class Server:
             name = errno.errorcode.get(error.errno or 0, type(error).__name__)
             if flow.transport == "UDP":
                 if self._core.may_say(flow):
-                    self._log.warning(f"Message to {host}:{port} could not be sent: {name}")
+                    self._log.warning(f"Message to {place(flow)} could not be sent: {name}")
                 return
             # RFC 3261 18.2.2 would open a connection to the address in the Via: we open none that a message names.
             if self._core.may_say(flow):
-                self._log.info(f"Message to {host}:{port} could not be sent: its connection has ended ({name})")
+                self._log.info(f"Message to {place(flow)} could not be sent: its connection has ended ({name})")
             self._core.flow_failed(flow)
             return
-        if is_response:
+        if data.startswith(b"SIP/2.0 "):
             if self._core.may_say(flow):
-                status = data[8 : data.index(b"\r\n")].decode("ascii", "replace")
-                self._log.info(f"Response sent successfully to {host}:{port}: {status}")
-        else:
-            self._log.debug(f"Request sent to {host}:{port}")
+                self._log.info(f"Response sent successfully to {place(flow)}: {_as_text(data[8 : data.index(13)])}")
+        elif self._log.level <= Level.DEBUG:
+            self._log.debug(f"Request sent to {place(flow)}")
 
     def _socket_for(self, flow: Flow) -> UdpSocket | None:
         """For a flow of before a restart: a socket of its family on its port."""
@@ -339,3 +337,8 @@ class Server:
             await asyncio.sleep(0.02)
         self._core.give_up_all()
         self._pump()
+
+
+@lru_cache(maxsize=256)
+def _as_text(status: bytes) -> str:
+    return status.decode("ascii", "replace")
