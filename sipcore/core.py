@@ -415,10 +415,14 @@ class Core:
 
     def next_timeout(self) -> float | None:
         """When :meth:`tick` is next worth calling (monotonic seconds)."""
-        times = [self.endpoint.next_timeout(), self.keepalive.next_due()]
-        if self._pending:
-            times.append(next(iter(self._pending.values())).arrived + self.settings.store_wait)
-        return min((t for t in times if t is not None), default=None)
+        first = self.endpoint.next_timeout()
+        due = self.keepalive.next_due()
+        if first is None or (due is not None and due < first):
+            first = due
+        for job in self._pending.values():  # the oldest
+            due = job.arrived + self.settings.store_wait
+            return due if first is None or due < first else first
+        return first
 
     def tick(self) -> None:
         """Transaction timers, pings, and requests that the store kept waiting too long."""

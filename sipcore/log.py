@@ -15,6 +15,10 @@ from collections import deque
 from enum import IntEnum
 
 BUFFER_LINES = 20_000
+WRITTEN_AT_ONCE = 1000
+GATHER_SECONDS = 0.005
+"""That the writing thread lets pass before it writes: each time it wakes, it takes the interpreter from the loop."""
+
 STRANGER_LINES = 50
 """Lines a second about senders that never registered, before they are summed up."""
 
@@ -81,7 +85,7 @@ class SipLog:
 
     def flush(self) -> None:
         """Hand what has been collected to the writing thread; never waits."""
-        if self._lines:
+        if self._lines and not self._ready.is_set():
             self._ready.set()
 
     def close(self, timeout: float = 2.0) -> None:
@@ -117,9 +121,11 @@ class SipLog:
         lines = self._lines
         while True:
             self._ready.wait()
+            if not self._closing and len(lines) < WRITTEN_AT_ONCE:
+                time.sleep(GATHER_SECONDS)
             self._ready.clear()
             chunk: list[str] = []
-            while lines and len(chunk) < 1000:
+            while lines and len(chunk) < WRITTEN_AT_ONCE:
                 chunk.append(lines.popleft())
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
