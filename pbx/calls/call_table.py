@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -16,6 +17,9 @@ from pbx.calls.models import CallRecord
 COLUMNS = tuple(field.column for field in CallRecord._meta.concrete_fields if not field.primary_key)
 TIMES = ("start", "answer", "end")
 _TIME_PLACES = tuple(COLUMNS.index(name) for name in TIMES)
+ROWS_AT_ONCE = 999 // len(COLUMNS)
+"""An older SQLite takes no more than 999 parameters."""
+
 _ARRAYS = {"DateTimeField": "float8[]", "PositiveIntegerField": "int4[]"}
 
 
@@ -30,9 +34,13 @@ def upsert(rows: Sequence[Sequence[Any]]) -> None:
             # One array a column: the statement has as many parameters for a thousand rows as for one.
             cursor.execute(_postgresql(), [list(column) for column in zip(*rows, strict=True)])
         else:
-            cursor.executemany(_sqlite(), [_with_text_times(row) for row in rows])
+            # Not executemany(): after each row the thread would wait until the others let it go on.
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                cursor.execute(_sqlite(len(part)), [value for row in part for value in _with_text_times(row)])
 
 
+@cache
 def _postgresql() -> str:
     values = ", ".join(_value(name) for name in COLUMNS)
     arrays = ", ".join("%s::" + _ARRAYS.get(_kind(name), "text[]") for name in COLUMNS)
@@ -50,8 +58,10 @@ def _kind(name: str) -> str:
     return CallRecord._meta.get_field(name).get_internal_type()
 
 
-def _sqlite() -> str:
-    return f"{_insert()} VALUES ({', '.join(['%s'] * len(COLUMNS))}) {_on_conflict()}"
+@cache
+def _sqlite(rows: int) -> str:
+    row = f"({', '.join(['%s'] * len(COLUMNS))})"
+    return f"{_insert()} VALUES {', '.join([row] * rows)} {_on_conflict()}"
 
 
 def _insert() -> str:

@@ -118,7 +118,7 @@ def _values_of(row: CallRow) -> list[object]:
     for place in _SECONDS:
         values[place] = min(values[place], MOST_SECONDS)
     for place in _JSON:
-        values[place] = _json([_plain(part) for part in values[place][:MOST_LEGS]])
+        values[place] = _json([_plain(part) for part in values[place][:MOST_LEGS]]) if values[place] else "[]"
     return values
 
 
