@@ -66,6 +66,9 @@ MANY_TRANSACTIONS = 2000
 MORTAL_SECONDS = 32.0
 """How long (64*T1) a dialog that has ended is still known: the phone's BYE may have crossed ours (RFC 5407 3.3.1)."""
 
+TOKENS = 100
+"""Tags and Call-IDs that the system is asked randomness for at once."""
+
 MAX_MORTAL = 10_000
 """So many ended dialogs are known at most; the oldest go first."""
 
@@ -151,12 +154,16 @@ class Switchboard:
         """INVITEs whose sender is being looked up, and whether they were cancelled meanwhile."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._serial = 0
+        self._random: list[str] = []
 
     # For legs and calls
 
     def token(self) -> str:
         """A tag or Call-ID that nobody can guess; it begins with the node, so that a datagram can be handed over."""
-        return f"{self.settings.prefix}-{secrets.token_hex(10)}"
+        if not self._random:  # from the system for many at once: each time it is asked, other threads have their turn
+            unguessed = secrets.token_hex(10 * TOKENS)
+            self._random = [unguessed[place : place + 20] for place in range(0, len(unguessed), 20)]
+        return f"{self.settings.prefix}-{self._random.pop()}"
 
     def wall(self) -> float:
         return self._clock.wall()

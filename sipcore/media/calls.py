@@ -87,7 +87,7 @@ class Calls:
         ]  # fmt: skip
         if call is None or not going:
             return {"warning": "Call-ID not found or tags didn't match"}
-        figures = call_counts(call, going, self._loop.now)
+        figures = call_counts(call, going, self._loop.now, brief="brief" in words(message, "figures"))
         self._remove(call, going)
         return figures
 

@@ -15,15 +15,16 @@ from .stream import Stream
 Table = dict[str, Encodable]
 
 
-def call_counts(call: Call, branches: list[Branch], now: float) -> Table:
-    """``now``: the loop's monotonic time in seconds, in which the streams count."""
+def call_counts(call: Call, branches: list[Branch], now: float, *, brief: bool = False) -> Table:
+    """``now``: the loop's monotonic time in seconds, in which the streams count. ``brief``: of RTP alone, and of a
+    stream on which nothing came, nothing: this is told of every call, and taken apart again."""
     to_wall = time.time() - now
     tags: dict[str, Encodable] = {}
     for number, branch in enumerate(branches):
         near, far = branch.sides
         for side, other in ((near, far), (far, near)):
             medias: list[Encodable] = [
-                _medium(medium, index, branch.name, to_wall) for index, medium in enumerate(side.media, 1)
+                _medium(medium, index, branch.name, to_wall, brief) for index, medium in enumerate(side.media, 1)
             ]
             name = side.tag or f"<untagged {number}>"
             known = tags.get(name)
@@ -43,8 +44,12 @@ def call_counts(call: Call, branches: list[Branch], now: float) -> Table:
     }
 
 
-def _medium(medium: Medium, index: int, branch: str, to_wall: float) -> Table:
-    place = medium.place
+def _medium(medium: Medium, index: int, branch: str, to_wall: float, brief: bool) -> Table:
+    place, rtp = medium.place, medium.rtp
+    if brief:
+        heard = rtp is not None and (rtp.packets or rtp.elsewhere or rtp.junk)
+        streams: list[Encodable] = [_stream(rtp, to_wall)] if rtp is not None and heard else []
+        return {"index": index, "type": place.kind if place else "", "streams": streams}
     return {
         "index": index,
         "type": place.kind if place else "",

@@ -210,13 +210,15 @@ class NgPool:
 
     async def delete(self, call_id: str, from_tag: str = "", *, via_branch: str = "") -> CallMedia | None:
         """End the call, or with ``via_branch`` the one device that lost. Gives the last figures where the engine has
-        them; None when it knew no such call. Raises MediaUnavailable; the call is forgotten all the same."""
+        them, from our own relays those of RTP alone; None when it knew no such call. Raises MediaUnavailable; the call
+        is forgotten all the same."""
         call = self._calls.get(call_id)
         if call is None:
             return None
         if not via_branch:
             self._forget(call_id, call)
         message: dict[str, Encodable] = {"command": "delete", "call-id": call_id, "delete delay": 0}
+        message["figures"] = ["brief"]  # rtpengine passes over it
         message |= {"from-tag": from_tag} if from_tag or via_branch else {}
         message |= {"via-branch": via_branch} if via_branch else {}
         reply = await self._request(call.member, message)

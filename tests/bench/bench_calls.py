@@ -64,7 +64,7 @@ def runsip() -> Iterator[Subject]:
         "SIP_MAX_CALLS": "2000",
         "SIP_MAX_RINGING": "1000",
         "SIP_MAX_CALLS_PER_EXTENSION": "1000",
-        "RTP_PORTS": "42000-45999",
+        "RTP_PORTS": "10000-31999",
     }
     with RunningPbx(SqliteStore(), settings=many) as pbx:
         pbx.create_extensions(accounts())
