@@ -13,7 +13,13 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-EMPTY = "/admin/auth/group/"
+EMPTY, EMPTY_PAGE = "/admin/auth/group/", "an empty page"
+LISTS = (
+    "Extensions", "Extensions, the last page", "Registrations", "Registrations, the last page", "Calls",
+    "Calls, the last page",
+)
+"""The lists as they open, and their ends."""
+
 LOOKS = 7
 
 
@@ -88,7 +94,7 @@ def main() -> None:
 
         return once
 
-    once = {name: look(address) for name, address in {"an empty page": EMPTY, **addresses()}.items()}
+    once = {name: look(address) for name, address in {EMPTY_PAGE: EMPTY, **addresses()}.items()}
     took: dict[str, list[float]] = {name: [] for name in once}
     looks = int(sys.argv[1]) if sys.argv[1:] else LOOKS
     for turn in range(looks + 1):  # the first look reads the templates

@@ -38,7 +38,7 @@ def starts(store: Store, count: int, times: int) -> list[Start]:
         with Phone(pbx.server, "1001", "s3cret-pass", pbx.domain) as phone:
             assert phone.register().status == 200
             store_bindings(store, like="1001", count=count)
-            return [_start(pbx, phone) for _ in range(times)]
+            return [start_again(pbx, phone) for _ in range(times)]
 
 
 def floors(pbx_env: dict[str, str]) -> str:
@@ -51,7 +51,8 @@ def floors(pbx_env: dict[str, str]) -> str:
     return ", ".join(told)
 
 
-def _start(pbx: RunningPbx, phone: Phone) -> Start:
+def start_again(pbx: RunningPbx, phone: Phone) -> Start:
+    """Kill it and start it."""
     pbx.kill9()
     assert phone.challenge is not None
     phone.nc += 1
