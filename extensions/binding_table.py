@@ -18,8 +18,8 @@ from django.db.models import FloatField
 from django.db.models.functions import Cast
 
 from extensions.models import Binding as BindingRow
-from pbx.prepared import Seconds, number_array, prepared_cursor, text_array
-from sipcore.ports import Binding
+from pbx.prepared import Prepared, Seconds, number_array, text_array
+from sipcore.ports import Binding, BindingId
 
 ENGINE_FIELDS = tuple(field.name for field in fields(Binding))
 COLUMNS = tuple("extension_id" if name == "account_id" else name for name in ENGINE_FIELDS)
@@ -37,27 +37,40 @@ AS_THE_ENGINE_HAS_THEM = tuple(
 _values_of: Callable[[Binding], tuple[Any, ...]] = attrgetter(*ENGINE_FIELDS)
 
 
-def upsert(bindings: Sequence[Binding]) -> None:
-    """Insert these rows, or renew those of the same extension and key. Each key at most once.
+def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
+    """Insert these rows, or renew those of the same extension and key. Each key at most once. ``afterwards``: a
+    statement that PostgreSQL is sent along with it (COMMIT), else nothing.
 
     :raises django.db.Error: as the database says."""
     rows = [_values_of(binding) for binding in bindings]
-    with prepared_cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # One array a column: the statement is the same for a thousand rows as for one.
-            columns = zip(*rows, strict=True)
-            cursor.execute(_postgresql(), [spell(column) for spell, column in zip(_spellings(), columns, strict=True)])
-        else:
-            # Not executemany(): after each row the thread would wait until the others let it go on.
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                part = rows[start : start + ROWS_AT_ONCE]
-                cursor.execute(_sqlite(len(part)), _as_texts(part))
+    if connection.vendor == "postgresql":
+        # One array a column: the statement is the same for a thousand rows as for one.
+        columns = [spell(column) for spell, column in zip(_spellings(), zip(*rows, strict=True), strict=True)]
+        statement = _upsert().execute()
+        with connection.cursor() as cursor:
+            cursor.execute(f"{statement}; {afterwards}", columns)
+        return
+    # Not executemany(): after each row the thread would wait until the others let it go on.
+    with connection.cursor() as cursor:
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
+            cursor.execute(_sqlite(len(part)), _as_texts(part))
+
+
+def delete(ids: Sequence[BindingId]) -> None:
+    """:raises django.db.Error: as the database says."""
+    with connection.cursor() as cursor:
+        cursor.executemany(f"DELETE FROM {BindingRow._meta.db_table} WHERE extension_id = %s AND key = %s", ids)
 
 
 @cache
+def _upsert() -> Prepared:
+    return Prepared("sip_upsert", [_array_type(name) for name in COLUMNS], lambda: (_postgresql(), ()))
+
+
 def _postgresql() -> str:
     values = ", ".join(f"to_timestamp({name})" if name in TIMES else name for name in COLUMNS)
-    arrays = ", ".join("%s::" + _array_type(name) for name in COLUMNS)
+    arrays = ", ".join(f"${place}" for place in range(1, len(COLUMNS) + 1))
     return f"{_insert()} SELECT {values} FROM unnest({arrays}) AS given({', '.join(COLUMNS)}) {_on_conflict()}"
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
-from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, upsert
+from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, delete, upsert
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
-from pbx.prepared import LATER, PreparedRead, one_journey
+from pbx.prepared import LATER, BriefTransaction, PreparedRead, ask_together, brief_transaction
 from pbx.store_access import engine_errors, renew_connection, unit_of_work
 from sipcore.calls.ports import Party
 from sipcore.ports import Account, Binding, BindingId
@@ -36,28 +36,32 @@ class DjangoDirectory:
         self._realm = realm
         usable = FilteredRelation("credentials", condition=Q(credentials__algorithm__in=list(algorithms)))
         self._accounts = PreparedRead(
+            "sip_accounts", "text",
             Extension.everything.alias(usable=usable).filter(number__any_of=LATER).order_by().values_list(
                 "id", "number", "enabled", "max_devices",
                 "usable__algorithm", "usable__username", "usable__realm", "usable__ha1", "hidden",
-            )
-        )
+            ),
+        )  # fmt: skip
         # skip_locked: a row that an administrator is saving at this moment is left to the next batch, so that
         # one open transaction never holds up everybody. Sorted, so that two workers cannot deadlock.
-        self._lock = PreparedRead(
+        self._enabled = PreparedRead(
+            "sip_enabled", "int8",
             Extension.everything.select_for_update(no_key=True, skip_locked=True)
-            .filter(pk__any_of=LATER, enabled=True).order_by("pk").values_list("pk")
-        )
+            .filter(pk__any_of=LATER, enabled=True).order_by("pk").values_list("pk"),
+        )  # fmt: skip
         self._bindings = PreparedRead(
-            BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM)
-        )
+            "sip_bindings", "int8",
+            BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM),
+        )  # fmt: skip
         self._parties = PreparedRead(
+            "sip_parties", "text",
             Extension.everything.annotate(lower_number=Lower("number")).filter(lower_number__any_of=LATER)
             .order_by().values_list(
                 "id", "number", "display_name", "enabled", "ring_seconds", "media_from_anywhere", "hidden",
                 "lower_number",
-            )
-        )
-        self._sent_with_commit: ExitStack | None = None
+            ),
+        )  # fmt: skip
+        self._registering: BriefTransaction | None = None
 
     @unit_of_work
     def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
@@ -100,21 +104,32 @@ class DjangoDirectory:
     def transaction(self) -> Iterator[None]:
         with engine_errors():
             renew_connection()
+            with transaction.atomic():
+                yield
+
+    @contextmanager
+    def registering(self) -> Iterator[None]:
+        with engine_errors():
+            renew_connection()
             try:
-                with ExitStack() as self._sent_with_commit, transaction.atomic():
+                with brief_transaction() as self._registering:
                     yield
             finally:
-                self._sent_with_commit = None
+                self._registering = None
 
-    @unit_of_work
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
-        with one_journey():  # of BEGIN, the locks, and what is read when they are held
-            locked = self._lock.asked(sorted(account_ids))
-            bindings = self._bindings.asked(sorted(account_ids))
-            found: dict[int, list[Binding]] = {pk: [] for pk, in locked.fetchall()}
-            for row in bindings.fetchall():
-                if row[0] in found:
-                    found[row[0]].append(Binding(*row))
+        ids = sorted(account_ids)
+        with engine_errors():
+            if connection.vendor == "postgresql":
+                begin = self._registering.begin if self._registering is not None else ""
+                # In this order: what is read must be of the time when the locks are held.
+                locked, bindings = ask_together([(self._enabled, ids), (self._bindings, ids)], begin)
+            else:
+                locked, bindings = self._enabled.rows(ids), self._bindings.rows(ids)
+        found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
+        for row in bindings:
+            if row[0] in found:
+                found[row[0]].append(Binding(*row))
         return found
 
     @unit_of_work
@@ -124,14 +139,12 @@ class DjangoDirectory:
             found.setdefault(row[0], []).append(Binding(*row))
         return found
 
-    @unit_of_work
     def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
-        for account_id, key in removed:
-            BindingRow.objects.filter(extension_id=account_id, key=key).delete()
-        if changed:
-            if self._sent_with_commit is not None:
-                self._sent_with_commit.enter_context(one_journey())
-            upsert(changed)
+        with engine_errors():
+            if removed:
+                delete(removed)
+            if changed:
+                upsert(changed, self._registering.commit if self._registering is not None else "")
 
     @unit_of_work
     def living(

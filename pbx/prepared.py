@@ -1,4 +1,5 @@
-"""Statements that are run for every batch of REGISTERs: the ORM compiles them once, PostgreSQL plans them once.
+"""Statements that are run for every batch of REGISTERs: the ORM compiles them once, PostgreSQL plans them once, and
+what belongs together is sent together.
 
 Django compiles a queryset anew each time it is evaluated, at 0.3 to 2 ms, and PostgreSQL parses and plans what it is
 sent: for a phone that comes alone that is most of what its registration costs. Here the text of a statement is always
@@ -7,12 +8,12 @@ the same, because a whole list is one parameter: an array on PostgreSQL, JSON on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
+from weakref import WeakSet
 
-from django.db import connection
+from django.db import Error, connection, transaction
 from django.db.models import BigAutoField, CharField, FloatField, ForeignKey, Func, Lookup, QuerySet
 from django.db.models.fields.related_lookups import RelatedLookupMixin
 
@@ -22,7 +23,7 @@ class _Later:
 
 
 LATER = _Later()
-"""Stands in a queryset for the list that :meth:`PreparedRead.rows` is given."""
+"""Stands in a queryset for the list that :class:`PreparedRead` is given."""
 
 
 @CharField.register_lookup
@@ -36,8 +37,7 @@ class AnyOf(Lookup):
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         column, params = self.process_lhs(compiler, connection)
         if connection.vendor == "postgresql":
-            kind = "text" if isinstance(self.lhs.output_field, CharField) else "int8"
-            return f"{column} = ANY(%s::{kind}[])", [*params, self.rhs]
+            return f"{column} = ANY($1)", list(params)
         return f"{column} IN (SELECT value FROM json_each(%s))", [*params, self.rhs]
 
 
@@ -65,73 +65,106 @@ class Seconds(Func):
         return f"(({whole} + CAST(substr({column}, 21, 6) AS INTEGER)) / 1000000.0)", [*params, *params]
 
 
-class PreparedRead:
-    """``rows`` is a queryset of ``values_list`` with one :data:`LATER` in it. What comes back is what the driver makes
-    of the columns: conversions of Django's own (decimals, moments, on SQLite booleans) are left out."""
+class Prepared:
+    """One statement, known to PostgreSQL by its ``name``; ``kinds``: its types for $1, $2 and so on. ``text`` is asked
+    for what stands there, and the values of the %s in it, once a connection."""
 
-    def __init__(self, rows: QuerySet[Any, Any]) -> None:
+    def __init__(self, name: str, kinds: Sequence[str], text: Callable[[], tuple[str, Sequence[Any]]]) -> None:
+        self._name, self._kinds, self._text = name, ", ".join(kinds), text
+        self._known_to: WeakSet[Any] = WeakSet()
+        self._execute = f"EXECUTE {name}({', '.join(['%s'] * len(kinds))})"
+
+    def execute(self) -> str:
+        """The statement that runs it; as many %s as it has ``kinds``."""
+        connection.ensure_connection()
+        if connection.connection not in self._known_to:
+            with connection.cursor() as cursor:
+                if not connection.in_atomic_block:  # else a rollback would undo it
+                    # A plan is kept when the tables have grown: none is to read the whole of one because it was small.
+                    cursor.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off")
+                text, params = self._text()
+                cursor.execute(f"PREPARE {self._name}({self._kinds}) AS {text}", params or None)
+            self._known_to.add(connection.connection)
+        return self._execute
+
+
+class PreparedRead:
+    """``rows`` is a queryset of ``values_list`` with one :data:`LATER` in it, for values of PostgreSQL's ``kind``.
+    What comes back is what the driver makes of the columns: conversions of Django's own (decimals, moments, on SQLite
+    booleans) are left out."""
+
+    def __init__(self, name: str, kind: str, rows: QuerySet[Any, Any]) -> None:
         self._rows = rows
+        self._spell = text_array if kind == "text" else number_array
+        self._prepared = Prepared(name, [f"{kind}[]"], self._compile_for_postgresql)
         self._compiled: tuple[str, list[Any], int] | None = None
 
     def rows(self, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """:raises django.db.Error: as the database says."""
-        return self.asked(values).fetchall()  # type: ignore[no-any-return]
-
-    def asked(self, values: Sequence[Any]) -> Any:
-        """The cursor to fetch the rows from: inside :func:`one_journey`, before the database has answered."""
+        if connection.vendor == "postgresql":
+            [rows] = ask_together([(self, values)])
+            return rows
         if self._compiled is None:
-            sql, params = self._rows.query.get_compiler(connection=connection).as_sql()
-            self._compiled = sql, list(params), list(params).index(LATER)
+            sql, params = self._compile()
+            self._compiled = sql, params, params.index(LATER)
         sql, params, place = self._compiled
         params = params.copy()
-        params[place] = _one_parameter(values)
-        cursor = prepared_cursor()
-        cursor.execute(sql, params)
-        return cursor
+        params[place] = json.dumps(values, ensure_ascii=False)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+    def _compile_for_postgresql(self) -> tuple[str, list[Any]]:
+        with transaction.atomic():  # else Django compiles no FOR UPDATE; nothing is sent
+            return self._compile()
+
+    def _compile(self) -> tuple[str, list[Any]]:
+        sql, params = self._rows.query.get_compiler(connection=connection).as_sql()
+        return sql, list(params)
 
 
-def prepared_cursor() -> Any:
-    """A cursor of Django's connection, with its errors and its log of queries, whose statements PostgreSQL plans
-    once: Django's usual one writes the values into the text, so that each time it is another statement."""
-    if connection.vendor != "postgresql":
-        return connection.cursor()
-    connection.ensure_connection()
-    postgres = connection.connection
-    if postgres.prepare_threshold is None and not connection.in_atomic_block:  # else a rollback would undo the SET
-        # A plan made while a table was small is kept when it has grown: it must not be to read the whole table.
-        with connection.wrap_database_errors:
-            postgres.execute("SET enable_seqscan = off; SET jit = off")
-        postgres.prepare_threshold = 0
-    return connection._prepare_cursor(_preparing_cursor()(postgres))
+def ask_together(asked: Sequence[tuple[PreparedRead, Sequence[Any]]], before: str = "") -> list[list[tuple[Any, ...]]]:
+    """The rows of each, in one journey to PostgreSQL; ``before``: a statement without rows that goes first.
+
+    :raises django.db.Error: as the database says."""
+    statements = [read._prepared.execute() for read, _ in asked]
+    values = [read._spell(values) for read, values in asked]
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join([before, *statements] if before else statements), values)
+        found = []
+        for _ in asked:
+            if before or found:
+                cursor.nextset()
+            found.append(cursor.fetchall())
+        return found
+
+
+class BriefTransaction:
+    """``begin`` and ``commit``: what to send before the first statement of it, and after its last one, or nothing."""
+
+    def __init__(self, begin: str, commit: str) -> None:
+        self.begin, self.commit = begin, commit
 
 
 @contextmanager
-def one_journey() -> Iterator[None]:
-    """What is executed inside is sent to PostgreSQL together, and waited for once, when the first row is fetched or
-    the block ends; an error of any of it may be raised only then. Nothing else on SQLite."""
-    if connection.vendor != "postgresql":
-        yield
+def brief_transaction() -> Iterator[BriefTransaction]:
+    """A transaction that takes PostgreSQL no journeys of its own: BEGIN goes along with its first statement, and COMMIT
+    with its last. Durable when it is left without an exception, else undone. Inside, no ORM may write: to Django there
+    is no transaction. On SQLite, and within a transaction of Django's, it is as ``atomic()``."""
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        with transaction.atomic():
+            yield BriefTransaction("", "")
         return
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
-
-
-@cache
-def _preparing_cursor() -> type:
-    from django.db.backends.postgresql.base import ServerBindingCursor  # fails where there is no psycopg
-
-    class PreparingCursor(ServerBindingCursor):
-        def execute(self, query: Any, params: Any = None) -> Any:
-            return super().execute(query, params, prepare=True)
-
-    return PreparingCursor
-
-
-def _one_parameter(values: Sequence[Any]) -> str:
-    if connection.vendor != "postgresql":
-        return json.dumps(values, ensure_ascii=False)
-    return text_array(values) if values and isinstance(values[0], str) else number_array(values)
+    try:
+        yield BriefTransaction("BEGIN", "COMMIT")
+        if connection.connection.info.transaction_status:  # nothing had to be written, or COMMIT was not sent along
+            connection.commit()
+    except BaseException:
+        try:
+            connection.rollback()
+        except Error:
+            connection.close()
+        raise
 
 
 def text_array(values: Sequence[str]) -> str:

@@ -98,7 +98,7 @@ class RegistrationBatch:
         directory, now = self._directory, self._wall()
         decided: dict[int, Decision] = {}
         used: list[Registration] = []
-        with directory.transaction():
+        with directory.registering():
             # Locked first: a disable or delete that commits meanwhile wins (the next batch sees it), one that
             # comes later waits for us.
             enabled = directory.lock_enabled(sorted(proven))

@@ -99,6 +99,9 @@ class Directory(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """What is done inside is durable when it is left without an exception, or undone."""
 
+    def registering(self) -> AbstractContextManager[None]:
+        """The same for one :meth:`lock_enabled` and after it at most one :meth:`write`, and nothing else."""
+
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         """Which of these are still there and enabled; they stay so until the transaction ends. With all rows of
         each, ended ones too, so that an old REGISTER is known for one."""

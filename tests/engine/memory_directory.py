@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from sipcore.ports import Account, Binding, BindingId, StoreRejected, StoreUnavailable
 from sipcore.protocol.digest import ALGORITHMS, make_ha1
@@ -44,6 +44,9 @@ class MemoryDirectory:
             self.rows = before
             raise
         self._call("commit")
+
+    def registering(self) -> AbstractContextManager[None]:
+        return self.transaction()
 
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         self._call("lock")
