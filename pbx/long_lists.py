@@ -15,12 +15,15 @@ class LongListPaginator(Paginator):
     """First asks which rows stand on the page, and then, of these alone, for all that is shown of them: what a query
     computes for a row it computes for those as well that it skips. The second half of the list is read from its end."""
 
+    is_exact = True
+    """Whether ``count`` is that of all rows: else the end cannot be counted back from."""
+
     def page(self, number) -> Page:
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
         behind = min(first + self.per_page, self.count)
         rows: QuerySet = self.object_list
-        if first > self.count // 2:
+        if self.is_exact and first > self.count // 2:
             keys = list(rows.reverse().values_list("pk", flat=True)[self.count - behind : self.count - first])[::-1]
         else:
             keys = list(rows.values_list("pk", flat=True)[first:behind])

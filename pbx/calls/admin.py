@@ -8,7 +8,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
-from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -17,6 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from pbx.badges import badge
 from pbx.calls.durations import clock
 from pbx.calls.exporting import csv_lines
 from pbx.calls.filters import PeriodFilter
@@ -103,7 +103,10 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("result"))
     def result_column(self, call):
-        return render_to_string("admin/calls/callrecord/_result.html", {"call": call})
+        if call.lives:
+            return badge("off", _("in progress"))
+        kind = {"ANSWERED": "good", "FAILED": "bad", "CONGESTION": "bad"}.get(call.disposition, "")
+        return badge(kind, call.get_disposition_display())
 
     @admin.display(description=_("talk time"), ordering="billsec")
     def talk_column(self, call):

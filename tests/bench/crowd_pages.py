@@ -39,12 +39,13 @@ def addresses() -> dict[str, str]:
     )
     pages = {  # of so many rows each
         name: -(-model.objects.count() // size)
-        for name, model, size in (("e", Extension, 50), ("r", Binding, 100), ("c", CallRecord, 50))
+        for name, model, size in (("e", Extension, 50), ("r", Binding, 50), ("c", CallRecord, 50))
     }
     found = {
         "front page": reverse("admin:index"),
         "Extensions": extensions,
         "Extensions, the last page": f"{extensions}?p={pages['e']}",
+        "Extensions, in the middle": f"{extensions}?p={pages['e'] // 2}",
         "Extensions, online": f"{extensions}?online=yes",
         "Extensions, not online": f"{extensions}?online=no",
         "Extensions, without a password": f"{extensions}?password_state=missing",
@@ -56,6 +57,7 @@ def addresses() -> dict[str, str]:
         "one extension": reverse("admin:extensions_extension_change", args=[some.pk]),
         "Registrations": registrations,
         "Registrations, the last page": f"{registrations}?p={pages['r']}",
+        "Registrations, in the middle": f"{registrations}?p={pages['r'] // 2}",
         "Registrations, silent ones": f"{registrations}?answers=no",
         "Registrations, UDP": f"{registrations}?transport=UDP",
         "Registrations, one number": f"{registrations}?q={FIRST + 77}",
@@ -63,6 +65,7 @@ def addresses() -> dict[str, str]:
         "Registrations, by address": f"{registrations}?o=4",
         "Calls": calls,
         "Calls, the last page": f"{calls}?p={pages['c']}",
+        "Calls, in the middle": f"{calls}?p={pages['c'] // 2}",
         "Calls, one number": f"{calls}?q={FIRST + 77}",
         "Calls, busy ones": f"{calls}?disposition__exact=BUSY",
     }
