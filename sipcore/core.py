@@ -114,6 +114,7 @@ class Core:
         self.outage = Outage(log, clock)
         self.draining = False
         self._pending: OrderedDict[int, Job] = OrderedDict()
+        self._accepted: list[Job] = []
         self._known: OrderedDict[str, None] = OrderedDict()
         self.recorder = Recorder(clock, self._known, self.authenticator.source)
         self._ping_number = 0
@@ -289,12 +290,12 @@ class Core:
             return
         is_known = self.keepalive.lives_at(flow.remote) or self.connections.is_registered(flow.connection)
         job = Job(asked, None, request, now, refreshes=is_known)
-        if not store.has_room(job):
+        if not store.has_room(job, len(self._accepted)):
             self._unavailable(request, flow)
             return
         job.transaction = self.endpoint.accept(request, flow, now)
         self._pending[id(job)] = job
-        store.submit(job)
+        self._accepted.append(job)
 
     def _on_options(self, request: Request, flow: Flow, now: float) -> None:
         """Are you there (RFC 3261 section 11)? The same for every user part: it tells nothing about numbers."""
@@ -404,12 +405,19 @@ class Core:
         self.keepalive.unanswered(id, since, self._clock.now())
 
     def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
-        """All that waits to be sent, in order; nothing is left afterwards."""
+        """All that waits to be sent, in order; nothing is left afterwards. What is for the store is handed to it."""
+        self.hand_over()
         pings, self._outbox = self._outbox, []
         waiting = self.endpoint.datagrams_to_send()
         for data, flow in waiting:
             self.recorder.sent(data, flow)
         return waiting + pings
+
+    def hand_over(self) -> None:
+        """Give the store what has come since the last time."""
+        if self._accepted and self.store is not None:
+            accepted, self._accepted = self._accepted, []
+            self.store.submit(*accepted)
 
     # Time
 

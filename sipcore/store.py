@@ -83,14 +83,17 @@ class Store:
         """Requests accepted and not yet decided."""
         return len(self._refreshing) + len(self._new) + self._in_hand
 
-    def has_room(self, job: Job) -> bool:
-        """False when the waiting list is full for this one: it must be refused with 503 at once."""
-        waiting = len(self._refreshing) + len(self._new)
+    def has_room(self, job: Job, beside: int = 0) -> bool:
+        """False when the waiting list is full for this one: it must be refused with 503 at once. ``beside``: so many
+        are to be submitted with it."""
+        waiting = len(self._refreshing) + len(self._new) + beside
         return waiting < (self._limit if job.refreshes else self._limit * OF_THE_NEW)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, *jobs: Job) -> None:
+        """Those that came at once together: else the first would be a batch of its own, and the others wait for it."""
         with self._wake:
-            (self._refreshing if job.refreshes else self._new).append(job)
+            for job in jobs:
+                (self._refreshing if job.refreshes else self._new).append(job)
             self._wake.notify()
 
     def call(self, chore: Callable[[], None]) -> None:

@@ -97,14 +97,15 @@ class CallDirectory(MemoryDirectory):
 class InlineStore:
     """Everything is decided at once, in the loop, after ``delay`` seconds."""
 
-    has_room = staticmethod(lambda job: True)
+    has_room = staticmethod(lambda job, beside: True)
 
     def __init__(self, work, core: Core, loop: JumpingLoop, pump) -> None:
         self._work, self._core, self._loop, self._pump = work, core, loop, pump
         self.delay = 0.0
 
-    def submit(self, job) -> None:
-        self._loop.call_later(self.delay, self._settle, job)
+    def submit(self, *jobs) -> None:
+        for job in jobs:
+            self._loop.call_later(self.delay, self._settle, job)
 
     def _settle(self, job) -> None:
         [job.decision] = self._work([job.asked])

@@ -37,16 +37,18 @@ class FakeClock:
 class HeldStore:
     """Keeps the jobs until the test says ``settle()``."""
 
-    has_room = staticmethod(lambda job: True)
+    has_room = staticmethod(lambda job, beside: True)
     available = True
 
     def __init__(self, work) -> None:
         self.work, self.jobs = work, []
+        self.hand_over = lambda: None
 
-    def submit(self, job) -> None:
-        self.jobs.append(job)
+    def submit(self, *jobs) -> None:
+        self.jobs += jobs
 
     def settle(self):
+        self.hand_over()
         jobs, self.jobs = [job for job in self.jobs if not job.abandoned], []
         for job, decision in zip(jobs, self.work([job.asked for job in jobs]), strict=True):
             job.decision = decision
@@ -66,6 +68,7 @@ class Engine:
         counts = self.core.authenticator.registration_counts
         batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, self.clock.wall, counts=counts)
         self.core.store = self.store = HeldStore(batch)
+        self.store.hand_over = self.core.hand_over
 
     def exchange(self, data: bytes, flow: Flow | None = None, settle: bool = True):
         """What comes back for one packet: a list of parsed messages."""

@@ -265,14 +265,14 @@ class TwoAlgorithms(EngineTestCase):
 class Overload(EngineTestCase):
     def test_a_full_waiting_list_is_503_with_retry_after(self):
         self.phone.send(self.phone.request())
-        self.engine.store.has_room = lambda job: False
+        self.engine.store.has_room = lambda job, beside: False
         answer = self.phone.send(self.phone.request())
         self.assertEqual(answer.status, 503)
         self.assertGreater(int(answer.get("Retry-After")), 0)
 
     def test_the_times_to_come_back_differ(self):
         self.phone.send(self.phone.request())
-        self.engine.store.has_room = lambda job: False
+        self.engine.store.has_room = lambda job, beside: False
         times = {self.phone.send(self.phone.request()).get("Retry-After") for _ in range(40)}
         self.assertGreater(len(times), 5)
 

@@ -309,6 +309,6 @@ class OfTheEngine(TestCase):
     def test_its_refresh_has_room_in_the_store_when_strangers_have_none(self):
         self.phone.register()
         stranger = Phone(self.engine, flow=flow("203.0.113.66"))
-        self.engine.store.has_room = lambda job: job.refreshes
+        self.engine.store.has_room = lambda job, beside: job.refreshes
         self.assertEqual(self.phone.register().status, 200)
         self.assertEqual(stranger.register().status, 503)

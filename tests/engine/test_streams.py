@@ -34,18 +34,19 @@ PATIENCE = 10.0
 class InstantStore:
     """Decides as soon as the loop has its next turn, or, held, when the test says ``release()``."""
 
-    has_room = staticmethod(lambda job: True)
+    has_room = staticmethod(lambda job, beside: True)
     available = True
 
     def __init__(self, work, done) -> None:
         self.work, self.done = work, done
         self.held: list | None = None
 
-    def submit(self, job) -> None:
-        if self.held is not None:
-            self.held.append(job)
-        else:
-            asyncio.get_running_loop().call_soon(self._decide, job)
+    def submit(self, *jobs) -> None:
+        for job in jobs:
+            if self.held is not None:
+                self.held.append(job)
+            else:
+                asyncio.get_running_loop().call_soon(self._decide, job)
 
     def call(self, chore) -> None:
         chore()
