@@ -29,6 +29,10 @@ _NAME, _END = r"([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+", r"[ \t]*+(?:,[ \
 _AUTH_PARAM = re.compile(rf"{_NAME}(\")?((?(2)[^\"]*+|[^ \t\",=]*+))(?(2)\"){_END}")
 _AUTH_PARAMS = re.compile(rf"(?:{_NAME}(?:\"[^\"]*+\"|[^ \t\",=]*+){_END})*+")  # nothing between them is no parameter
 _NAME_AND_VALUE = itemgetter(0, 2)
+_ABSENT: dict[str, str | None] = dict.fromkeys(("username", "realm", "nonce", "uri", "response")) | {
+    "algorithm": "MD5", "qop": None, "nc": "", "cnonce": None, "opaque": None,
+}  # fmt: skip
+_FIELDS = itemgetter(*_ABSENT)
 _USUAL_NAMES = frozenset("username realm nonce uri response algorithm cnonce opaque qop nc stale domain".split())  # noqa: SIM905
 _NC = re.compile(r"[0-9a-fA-F]{8}")
 
@@ -76,14 +80,12 @@ def parse_authorization(value: str) -> Credentials:
     if len(text) > MAX_AUTHORIZATION:
         raise SipError(400, "Authorization Too Long")
     params = _auth_params(text)
-    get = params.get
-    username, realm, nonce, uri, response = get("username"), get("realm"), get("nonce"), get("uri"), get("response")
+    username, realm, nonce, uri, response, algorithm, qop, nc_text, cnonce, opaque = _FIELDS(_ABSENT | params)
     if not username or realm is None or not nonce or not uri or not response:
         raise SipError(400, "Incomplete Authorization")
     if "username*" in params or params.get("userhash", "false").lower() != "false":
         raise SipError(400, "Unsupported Authorization")
-    algorithm = get("algorithm", "MD5")
-    qop, nc, nc_text, cnonce = get("qop"), None, get("nc", ""), get("cnonce")
+    nc = None
     if nc_text:
         if _NC.fullmatch(nc_text) is None:
             raise SipError(400, "Bad Nonce Count")
@@ -103,7 +105,7 @@ def parse_authorization(value: str) -> Credentials:
         nc,
         nc_text,
         cnonce,
-        get("opaque"),
+        opaque,
     )
 
 
