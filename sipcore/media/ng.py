@@ -132,35 +132,38 @@ class Path:
     from_anywhere: bool = False  # "media may come from another address": the first source after this description
     learning: Learning = Learning.AUTO
 
-    def keys(self, sdp: bytes) -> dict[str, Encodable]:
-        """The keys of the message, for both engines. Raises ValueError when an address is none."""
-        flags = ["original-sendrecv", "strict-source"]
-        message: dict[str, Encodable] = {
-            "sdp": _without_detours(sdp),
-            "ICE": "remove",
-            "rtcp-mux": ["demux"],
-            "replace": ["origin", "session-connection"],
-            "TOS": EXPEDITED,
-        }
+    def keys(self, sdp: bytes, *, ours: bool = False) -> dict[str, Encodable]:
+        """The keys of the message; ``ours``: for our own relay, without those that only rtpengine needs to be told.
+        Raises ValueError when an address is none."""
+        message: dict[str, Encodable] = {"sdp": _without_detours(sdp)}
         places = _places(sdp)
         zero = bool(places) and places <= {b"0.0.0.0", b"::"}
         if self.received_from:
             message["received-from"] = [ip_family(self.received_from), self.received_from]
-            # With either of the two, rtpengine would not let the other phone see the hold of an old one.
-            flags += [] if zero else ["SIP-source-address"]
         if self.media_address and not zero:
             message["media address"] = self.media_address
-        # As a flag: 10.5 passes over the key of this name unless its value is a list.
-        learning = Learning.IMMEDIATE if self.from_anywhere else self._learning(places)
-        flags.append(f"endpoint-learning-{learning.value}")
-        flags += ["media-from-anywhere"] if self.from_anywhere else []  # our relay's; rtpengine passes over it
         family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
         if family:
             message["address family"] = family
-        message |= _encryption(sdp)
-        if self.direction:
-            message["direction"] = list(self.direction)
-        message["flags"] = flags
+        flags = ["media-from-anywhere"] if self.from_anywhere else []  # our relay's; rtpengine passes over it
+        if not ours:
+            message |= {
+                "ICE": "remove",
+                "rtcp-mux": ["demux"],
+                "replace": ["origin", "session-connection"],
+                "TOS": EXPEDITED,
+                **_encryption(sdp),
+            }
+            flags += ["original-sendrecv", "strict-source"]
+            # With either of the two, rtpengine would not let the other phone see the hold of an old one.
+            flags += ["SIP-source-address"] if self.received_from and not zero else []
+            # As a flag: 10.5 passes over the key of this name unless its value is a list.
+            learning = Learning.IMMEDIATE if self.from_anywhere else self._learning(places)
+            flags.append(f"endpoint-learning-{learning.value}")
+            if self.direction:
+                message["direction"] = list(self.direction)
+        if flags:
+            message["flags"] = flags
         return message
 
     def _learning(self, places: set[bytes]) -> Learning:

@@ -52,6 +52,7 @@ class Member:
     url: str
     address: tuple[str, int]
     alive: bool = False
+    ours: bool = False  # a relay of our own, which tells which life it lives
     calls: int = 0
     socket: socket.socket | None = None
     instance: str = ""  # which life of the engine this is; changes when it was started again
@@ -169,7 +170,7 @@ class NgPool:
         if not self._begun.is_set():  # the first call after a start may come before the engines
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._begun.wait(), self._timeout)
-        message = {"command": "offer", "call-id": call_id, "from-tag": from_tag, **path.keys(sdp)}
+        message: dict[str, Encodable] = {"command": "offer", "call-id": call_id, "from-tag": from_tag}
         message |= {"to-tag": to_tag} if to_tag else {}
         message |= {"via-branch": via_branch} if via_branch else {}
         message |= {"media echo": "backwards"} if echo else {}
@@ -178,6 +179,7 @@ class NgPool:
             call = self._calls.get(call_id) or self._new_call(call_id, tried)
             message |= {} if call.established else {"drop-traffic": "start"}
             try:
+                message |= path.keys(sdp, ours=call.member.ours)
                 reply = await self._request(call.member, message)
             except MediaUnavailable:
                 if self._calls.get(call_id) is call and call.established:
@@ -185,7 +187,7 @@ class NgPool:
                 self._forget(call_id, call)
                 tried.append(call.member)
                 continue
-            except MediaRefused:
+            except (MediaRefused, ValueError):
                 if not call.established:
                     self._forget(call_id, call)
                 raise
@@ -196,10 +198,12 @@ class NgPool:
         self, call_id: str, from_tag: str, to_tag: str, sdp: bytes, *, via_branch: str = "", path: Path = NOWHERE
     ) -> bytes:
         """The answer by ``to_tag`` to the offer by ``from_tag``; gives the one for the offerer."""
-        message = {"command": "answer", "call-id": call_id, "from-tag": from_tag, "to-tag": to_tag, **path.keys(sdp)}
+        member = self._member(call_id)
+        message: dict[str, Encodable] = {"command": "answer", "call-id": call_id, "from-tag": from_tag}
+        message |= {"to-tag": to_tag, **path.keys(sdp, ours=member.ours)}
         message |= {"via-branch": via_branch} if via_branch else {}
         message["drop-traffic"] = "stop"
-        return _sdp(await self._request(self._member(call_id), message))
+        return _sdp(await self._request(member, message))
 
     async def echo(self, call_id: str, from_tag: str, to_tag: str, sdp: bytes, *, path: Path = NOWHERE) -> bytes:
         """Reflect the media of ``from_tag`` to itself (``*43``); gives the answer for it. ``path`` is of the caller;
@@ -294,7 +298,9 @@ class NgPool:
     async def _ping(self, member: Member) -> None:
         try:
             reply = await self._request(member, {"command": "ping"}, seconds=PING_TIMEOUT)
-            instance = ng.text(reply, "instance") or await self._life(member)
+            instance = ng.text(reply, "instance")
+            member.ours = bool(instance)
+            instance = instance or await self._life(member)
         except (MediaUnavailable, MediaRefused, ng.BadMessage):
             if self._members.get(member.url) is member:
                 self._down(member)

@@ -124,7 +124,7 @@ def _place(session: Session, media: Media) -> Place:
         zero=not listening,
         listens=listening and session.direction_of(media) in ("sendrecv", "recvonly"),
         talks=listening and session.direction_of(media) == "sendrecv",
-        rates={codec.payload: codec.rate for codec in media.codecs},
+        rates=media.rates,
     )
 
 

@@ -128,6 +128,19 @@ class Media(_Attributes):
         return codecs
 
     @property
+    def rates(self) -> dict[int, int]:
+        """Hertz of each RTP payload type that we know."""
+        maps = _by_payload(self.getall("rtpmap"))
+        rates = {}
+        for text in self.formats:
+            payload = _number(text, 127)
+            if payload is not None:
+                name, rate, _ = _encoding(maps.get(payload), payload)
+                if name:
+                    rates[payload] = rate
+        return rates
+
+    @property
     def ptime(self) -> int | None:
         """Milliseconds of a packet, when it says so."""
         return _number((self.get("ptime") or "").partition(".")[0], 1000)
@@ -182,7 +195,10 @@ class Session(_Attributes):
             lines += [f"c={value}" for value in media.connections] + [f"b={value}" for value in media.bandwidths]
             lines += [f"k={media.key}"] if media.key else []
             lines += _attribute_lines(media.attributes)
-        text = "".join([_CONTROL.sub("", line) + "\r\n" for line in lines])
+        text = "\n".join(lines)
+        if text.count("\n") != len(lines) - 1 or _STRAY_CONTROL.search(text) or "\t" in text or "\r" in text:
+            text = "\n".join([_CONTROL.sub("", line) for line in lines])
+        text = text.replace("\n", "\r\n") + "\r\n"
         return text.encode("utf-8", "backslashreplace")
 
 
