@@ -52,6 +52,7 @@ class Probe(threading.Thread):
         self._server = server
         self._over = threading.Event()
         self._sent: list[float] = []
+        self._ended = 0.0
         self.took: dict[int, float] = {}
 
     def __enter__(self) -> Probe:
@@ -61,6 +62,7 @@ class Probe(threading.Thread):
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join(5)
+        self._ended = time.perf_counter()
 
     def run(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -89,9 +91,8 @@ class Probe(threading.Thread):
 
     @property
     def longest(self) -> float:
-        """Milliseconds; one without an answer counts from its sending until now."""
-        now = time.perf_counter()
-        return max((self.took.get(n, now - sent) for n, sent in enumerate(self._sent)), default=0.0) * 1000
+        """Milliseconds; one without an answer counts from its sending to the end."""
+        return max((self.took.get(n, self._ended - sent) for n, sent in enumerate(self._sent)), default=0.0) * 1000
 
     def share(self, percent: float) -> float:
         took = sorted(self.took.values())
