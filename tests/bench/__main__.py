@@ -6,8 +6,8 @@ It installs nothing and says what is missing and how to get it. Each round measu
 minute of the machine hits all alike; the table has the medians of the rounds, and a goal is a ratio of such medians.
 Run it on a machine that does nothing else: others' work costs everybody rate, not processor time.
 
-``--quick``: one short round in less than two minutes, without what takes long. ``--only``: parts (register, single,
-calls, relay, crowd) or registrars. The exit code is 0 unless something did not work: figures do not decide it."""
+``--quick``: one short round in less than two minutes, without what takes long. ``--only``: parts of it, ``--help`` lists
+them. The whole takes a quarter of an hour. The exit code is 0 unless something did not work: figures do not decide it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from unittest import SkipTest
 
-from tests.bench import calling, crowd, registering, relaying
+from tests.bench import bench_crowd, calling, registering, relaying, scaling
 from tests.bench.compiled import compiled
 from tests.bench.phones import HOW, SOURCE
 from tests.bench.registrars import registrars
@@ -33,20 +33,34 @@ COLUMNS = (
 )
 
 
+LONG = 60
+"""Characters; a longer note has a line of its own."""
+
+
 @dataclass(frozen=True)
 class Part:
     name: str
+    """For ``--only``, as are ``names``, which are parts of it."""
     measure: Callable[[Scale], Rows]
     goals: Callable[[Found], Iterator[Goal]]
+    names: tuple[str, ...] = ()
     quick: bool = True
+    once: bool = False
+    """It takes long, and does itself again what hangs on the moment: once, not once a round."""
 
 
 def parts(cluster: PostgresCluster | None) -> list[Part]:
+    register = partial(registering.measure, cluster=cluster)
+    names = ("single", *(one.name for one in registrars(cluster)))
     return [
-        Part("register", partial(registering.measure, cluster=cluster), registering.goals),
+        Part("register", register, registering.goals, names),
         Part("calls", calling.measure, calling.goals),
         Part("relay", relaying.measure, relaying.goals),
-        Part("crowd", crowd.measure, crowd.goals, quick=False),
+        Part("scaling", partial(scaling.measure, cluster=cluster), scaling.goals, quick=False),
+        Part(
+            "crowd", bench_crowd.measure, bench_crowd.goals, ("crowd-sqlite", "crowd-postgresql"), quick=False,
+            once=True,
+        ),
     ]
 
 
@@ -54,7 +68,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    known = [part.name for part in parts(None)] + ["single"] + [one.name for one in registrars(None)]
+    known = [name for part in parts(None) for name in (part.name, *part.names)]
     parser.add_argument("--quick", action="store_true", help="one short round, under two minutes in all")
     parser.add_argument("--only", default="", metavar="NAME,...", help=f"of {', '.join(known)}")
     parser.add_argument("--runs", type=int, default=0, help="rounds of which the medians are told (3; quick: 1)")
@@ -112,11 +126,12 @@ def run(chosen: list[Part], scale: Scale, rounds: int) -> int:
     several: dict[tuple[str, str], list[Row]] = {}
     missing: dict[str, str] = {}
     broken = 0
-    for _ in range(rounds):
+    for number in range(rounds):
         for part in chosen:
-            if scale.quick and not part.quick and part.name not in scale.only:
-                if not scale.only:
-                    missing[part.name] = LEFT_OUT
+            if not scale.wants(part.name, *part.names) or (part.once and number):
+                continue
+            if scale.quick and not part.quick and not scale.only:
+                missing[part.name] = LEFT_OUT
                 continue
             try:
                 for one in part.measure(scale):
@@ -154,6 +169,8 @@ def _line(row: Row) -> str:
         return f"{value:{width}.{digits}f}" if value else " " * width
 
     note = f"  {row.note}" if row.note else ""
+    if len(note) > LONG:
+        note = f"\n    {row.note}"
     if row.load > 0.9:
         note += "  (the generator was the limit)"
     if row.unit:
