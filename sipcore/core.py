@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sipcore.workers.calls_elsewhere import CallsElsewhere
 from sipcore.streams import Connections
 
-SUPPORTED = ("path",)
+SUPPORTED = frozenset(("path",))
 CALL_METHODS = (
     "INVITE",
     "ACK",
@@ -268,8 +268,7 @@ class Core:
         if not self.is_ours(request.request_uri.host, flow) or not self.is_ours(aor.host, flow):
             self._refuse(request, flow, 404, Cause.WRONG_DOMAIN)
             return
-        unsupported = sorted(request.require - frozenset(SUPPORTED))
-        if unsupported:
+        if request.require and (unsupported := sorted(request.require - SUPPORTED)):
             self.recorder.refused(request, flow, Cause.MALFORMED, fault="Unsupported Extension Required")
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
             return
@@ -303,7 +302,7 @@ class Core:
             self.calls.on_request(request, flow, now)
         elif not self.is_ours(request.request_uri.host, flow):
             self._answer(request, flow, 404)
-        elif unsupported := sorted(request.require - frozenset(SUPPORTED)):
+        elif unsupported := sorted(request.require - SUPPORTED):
             self._answer(request, flow, 420, headers=[("Unsupported", ", ".join(unsupported))])
         elif self.draining:  # as an INVITE would be answered (section 11.2): a proxy in front asks elsewhere
             self._unavailable(request, flow)
@@ -551,8 +550,10 @@ class Core:
         self._remember(host)
 
     def _remember(self, host: str) -> None:
+        if host in self._known:
+            self._known.move_to_end(host)
+            return
         self._known[host] = None
-        self._known.move_to_end(host)
         if len(self._known) > KNOWN_SOURCES:
             self._known.popitem(last=False)
 

@@ -546,6 +546,13 @@ def _understand(understood: dict[str, Any], firsts: dict[str, str]) -> None:
         understood["cseq"] = CSeq(int(found[1]), found[2])
     if get("Max-Forwards") == "70":
         understood["max_forwards"] = 70
+    if "Require" not in firsts:
+        understood["require"] = _NOTHING
+    if "Path" not in firsts:
+        understood["path"] = []
+    agent = get("User-Agent", "")
+    if agent.isascii() and agent.isprintable():
+        understood["user_agent"] = agent[:255]
 
 
 def make_response(
