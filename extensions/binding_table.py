@@ -6,7 +6,7 @@ the model, so a migration and this file cannot drift apart unseen: a test writes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import cache
@@ -14,11 +14,11 @@ from operator import attrgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import FloatField
+from django.db.models import FloatField, Func
 from django.db.models.functions import Cast
 
 from extensions.models import Binding as BindingRow
-from pbx.prepared import Prepared, Seconds, number_array, text_array
+from pbx.prepared import Prepared, number_array, on_sqlite, text_array
 from sipcore.ports import Binding, BindingId
 
 ENGINE_FIELDS = tuple(field.name for field in fields(Binding))
@@ -29,12 +29,48 @@ _KEY = ("extension_id", "key")
 ROWS_AT_ONCE = 999 // len(COLUMNS)
 """An older SQLite takes no more than 999 parameters."""
 
+
+class Seconds(Func):
+    """A moment as seconds since 1970, exact to the microsecond. SQLite would take longer for that than Python does:
+    there it is the text still, and :func:`as_bindings` makes the number of it."""
+
+    output_field = FloatField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+        return self.as_sql(compiler, connection, template="EXTRACT(EPOCH FROM %(expressions)s)::float8", **extra)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+        column, params = compiler.compile(self.get_source_expressions()[0])
+        return f"{column} || ''", params  # as an expression: of a column the driver makes a datetime, slowly
+
+    def get_db_converters(self, connection: Any) -> list[Any]:
+        return []
+
+
 AS_THE_ENGINE_HAS_THEM = tuple(
     Seconds(name) if name in TIMES else Cast(name, FloatField()) if name == "q" else name for name in COLUMNS
 )
-"""For ``values_list``: ``Binding(*row)`` is the binding."""
+"""For ``values_list``, of whose rows :func:`as_bindings` makes bindings."""
+
+_EPOCH = datetime(1970, 1, 1)  # UTC, as SQLite has it
 
 _values_of: Callable[[Binding], tuple[Any, ...]] = attrgetter(*ENGINE_FIELDS)
+
+
+def as_bindings(rows: Iterable[tuple[Any, ...]]) -> list[Binding]:
+    bindings = [Binding(*row) for row in rows]
+    if connection.vendor == "sqlite":
+        for binding in bindings:
+            binding.registered_at = _seconds(binding.registered_at)
+            binding.refreshed_at = _seconds(binding.refreshed_at)
+            binding.expires_at = _seconds(binding.expires_at)
+            if binding.unreachable_since is not None:
+                binding.unreachable_since = _seconds(binding.unreachable_since)
+    return bindings
+
+
+def _seconds(text: Any) -> float:
+    return (datetime.fromisoformat(text) - _EPOCH).total_seconds()
 
 
 def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
@@ -51,10 +87,9 @@ def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
             cursor.execute(f"{statement}; {afterwards}", columns)
         return
     # Not executemany(): after each row the thread would wait until the others let it go on.
-    with connection.cursor() as cursor:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
-            cursor.execute(_sqlite(len(part)), _as_texts(part))
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        on_sqlite(_sqlite(len(part)), _as_texts(part))
 
 
 def delete(ids: Sequence[BindingId]) -> None:
@@ -107,7 +142,6 @@ def _array_type(name: str) -> str:
 
 _TIME_PLACES = tuple(ENGINE_FIELDS.index(name) for name in TIMES)
 _Q_PLACE = ENGINE_FIELDS.index("q")
-_EPOCH = datetime(1970, 1, 1)
 
 
 def _as_texts(rows: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
-from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, delete, upsert
+from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, as_bindings, delete, upsert
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
@@ -94,8 +94,7 @@ class DjangoDirectory:
                 id, number, clean_text(name, 80), bool(enabled), seconds, bool(anywhere), hidden=bool(hidden)
             )
             found.update(dict.fromkeys(wanted[lower], party))
-        for row in self._bindings.rows(list(parties)):
-            binding = Binding(*row)
+        for binding in as_bindings(self._bindings.rows(list(parties))):
             if binding.expires_at > now:
                 parties[binding.account_id].bindings.append(binding)
         return found
@@ -127,16 +126,16 @@ class DjangoDirectory:
             else:
                 locked, bindings = self._enabled.rows(ids), self._bindings.rows(ids)
         found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
-        for row in bindings:
-            if row[0] in found:
-                found[row[0]].append(Binding(*row))
+        for binding in as_bindings(bindings):
+            if binding.account_id in found:
+                found[binding.account_id].append(binding)
         return found
 
     @unit_of_work
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         found: dict[int, list[Binding]] = {}
-        for row in self._bindings.rows(list(account_ids)):
-            found.setdefault(row[0], []).append(Binding(*row))
+        for binding in as_bindings(self._bindings.rows(list(account_ids))):
+            found.setdefault(binding.account_id, []).append(binding)
         return found
 
     def write(self, changed: Sequence[Binding], removed: Sequence[BindingId]) -> None:
@@ -156,7 +155,7 @@ class DjangoDirectory:
             account, key = after
             rows = rows.filter(extension_id__gte=account)  # for the index: it does not see through the next line
             rows = rows.filter(Q(extension_id__gt=account) | Q(key__gt=key))
-        return [Binding(*row) for row in rows.values_list(*AS_THE_ENGINE_HAS_THEM)[:limit]]
+        return as_bindings(rows.values_list(*AS_THE_ENGINE_HAS_THEM)[:limit])
 
     @unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:

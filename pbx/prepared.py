@@ -8,13 +8,15 @@ the same, because a whole list is one parameter: an array on PostgreSQL, JSON on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
 from django.db import Error, connection, transaction
-from django.db.models import BigAutoField, CharField, FloatField, ForeignKey, Func, Lookup, QuerySet
+from django.db.models import BigAutoField, CharField, ForeignKey, Lookup, QuerySet
 from django.db.models.fields.related_lookups import RelatedLookupMixin
 
 
@@ -49,20 +51,8 @@ class RelatedAnyOf(RelatedLookupMixin, AnyOf):
         return self.rhs
 
 
-class Seconds(Func):
-    """A moment as seconds since 1970, exact to the microsecond: no ``datetime`` is made only to be taken apart."""
-
-    output_field = FloatField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
-        return self.as_sql(compiler, connection, template="EXTRACT(EPOCH FROM %(expressions)s)::float8", **extra)
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
-        # It is kept as text, with six digits after the point or none. Whole microseconds are exact in a float, and
-        # their quotient is the nearest one there is.
-        column, params = compiler.compile(self.get_source_expressions()[0])
-        whole = f"CAST(strftime('%%s', {column}) AS INTEGER) * 1000000"
-        return f"(({whole} + CAST(substr({column}, 21, 6) AS INTEGER)) / 1000000.0)", [*params, *params]
+SETTINGS = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+"""A plan is kept when the tables have grown: none is to read the whole of a table because that was small once."""
 
 
 class Prepared:
@@ -78,12 +68,11 @@ class Prepared:
         """The statement that runs it; as many %s as it has ``kinds``."""
         connection.ensure_connection()
         if connection.connection not in self._known_to:
+            text, params = self._text()
+            text = f"PREPARE {self._name}({self._kinds}) AS {text}"
             with connection.cursor() as cursor:
-                if not connection.in_atomic_block:  # else a rollback would undo it
-                    # A plan is kept when the tables have grown: none is to read the whole of one because it was small.
-                    cursor.execute("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off")
-                text, params = self._text()
-                cursor.execute(f"PREPARE {self._name}({self._kinds}) AS {text}", params or None)
+                # Within a transaction of Django's a rollback would undo the settings.
+                cursor.execute(text if connection.in_atomic_block else f"{SETTINGS}; {text}", params or None)
             self._known_to.add(connection.connection)
         return self._execute
 
@@ -110,9 +99,7 @@ class PreparedRead:
         sql, params, place = self._compiled
         params = params.copy()
         params[place] = json.dumps(values, ensure_ascii=False)
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchall()  # type: ignore[no-any-return]
+        return on_sqlite(sql, params)
 
     def _compile_for_postgresql(self) -> tuple[str, list[Any]]:
         with transaction.atomic():  # else Django compiles no FOR UPDATE; nothing is sent
@@ -121,6 +108,26 @@ class PreparedRead:
     def _compile(self) -> tuple[str, list[Any]]:
         sql, params = self._rows.query.get_compiler(connection=connection).as_sql()
         return sql, list(params)
+
+
+def on_sqlite(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """What ``connection.cursor()`` would give; but the text, which may have a thousand %s, is made one of SQLite's
+    only once.
+
+    :raises django.db.Error: as the database says."""
+    if connection.queries_logged:
+        cursor = connection.cursor()  # the log wants them as they were
+    else:
+        connection.ensure_connection()
+        cursor, sql = connection.make_cursor(connection.connection.cursor()), _with_question_marks(sql)
+    with cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=200)
+def _with_question_marks(sql: str) -> str:
+    return re.sub("(?<!%)%s", "?", sql).replace("%%", "%")
 
 
 def ask_together(asked: Sequence[tuple[PreparedRead, Sequence[Any]]], before: str = "") -> list[list[tuple[Any, ...]]]:
