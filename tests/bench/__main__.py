@@ -6,8 +6,9 @@ It installs nothing and says what is missing and how to get it. Each round measu
 minute of the machine hits all alike; the table has the medians of the rounds, and a goal is a ratio of such medians.
 Run it on a machine that does nothing else: others' work costs everybody rate, not processor time.
 
-``--quick``: one short round in less than two minutes, without what takes long. ``--only``: parts of it, ``--help`` lists
-them. The whole takes a quarter of an hour. The exit code is 0 unless something did not work: figures do not decide it."""
+``--quick``: one short round in less than two minutes, without what takes long. ``--only``: parts of it, as ``--help``
+lists them. The whole takes a quarter of an hour. The exit code is 0 unless something did not work: figures do not
+decide it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def goals(found: Found) -> Iterator[Goal]:
 
 
 def _subject(workers: int) -> str:
-    return f"{workers} x a third of a core"
+    return f"runsip, {workers} x a third of a core"
 
 
 def _heartbeats(store: PostgresStore, workers: int) -> list[dict[str, int]]:
