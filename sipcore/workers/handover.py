@@ -2,12 +2,13 @@
 
 The kernel deals datagrams by their source, so a phone's own requests all come to one worker. Two things do not belong
 where they arrive: the answer of a phone to a request of another worker, told by our branch, which begins with node and
-worker; and whatever is not a REGISTER, since all calls live in one worker. What has been handed over once is not handed
-over again."""
+worker; and whatever is not a REGISTER, since all calls live in one worker. And all phones behind a proxy of ours come
+from its one address: they are dealt by us. What has been handed over once is not handed over again."""
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -37,6 +38,7 @@ _REQUESTS = (
     b"INVITE ", b"ACK ", b"CANCEL ", b"BYE ", b"PRACK ", b"UPDATE ", b"INFO ", b"REFER ", b"MESSAGE ", b"SUBSCRIBE ",
     b"NOTIFY ", b"PUBLISH ",
 )  # fmt: skip
+_CALL_ID = (b"\nCall-ID:", b"\ni:")
 _HAS_TO_TAG = re.compile(rb"\n(?:To|t)[ \t]*:[^\n]*;[ \t]*tag=", re.IGNORECASE)
 
 SAY_SECONDS = 10.0
@@ -50,6 +52,7 @@ class Handover:
         self._links, self._core, self._server = links, core, server
         self._guard, self._clock, self._log = guard, clock, log
         self._me = links.number
+        self._is_proxy = core.settings.trusted_proxies
         self._ours = f"{MAGIC}{core.settings.node}.".encode()
         self._used: set[str] = set()
         """Connections of ours over which calls go that live elsewhere: their end has to be told."""
@@ -75,7 +78,7 @@ class Handover:
 
     def hand_over(self, data: bytes, flow: Flow) -> bool:
         """Whether it belonged to another worker; that has it now, or it is lost as a datagram may be."""
-        owner = self.owner(data)
+        owner = self.owner(data, flow)
         if owner == self._me:
             return False
         core = self._core
@@ -88,10 +91,10 @@ class Handover:
         self._links.tell(owner, Kind.PACKET, [*flow, int(rank)], data)
         return True
 
-    def owner(self, data: bytes) -> int:
+    def owner(self, data: bytes, flow: Flow) -> int:
         """The worker that a message is for, by a look at its raw bytes."""
         if data.startswith(b"REGISTER "):
-            return self._me
+            return self._dealt(data) if self._is_proxy(flow.remote[0]) and not flow.connection else self._me
         if data.startswith((b"\r", b"\n")):
             data = data.lstrip(b"\r\n")
         if data.startswith(b"SIP/2.0 "):
@@ -102,6 +105,15 @@ class Handover:
             return CALLS
         if data.startswith(b"OPTIONS ") and _HAS_TO_TAG.search(data, 0, LOOKED_AT):
             return CALLS
+        return self._me
+
+    def _dealt(self, register: bytes) -> int:
+        """All requests of one phone, which keeps its Call-ID, to one worker."""
+        for name in _CALL_ID:
+            start = register.find(name, 0, LOOKED_AT)
+            if start >= 0:
+                start += len(name)
+                return zlib.crc32(register[start : register.find(b"\n", start)].strip()) % self._links.workers
         return self._me
 
     def _made_by(self, response: bytes) -> int:

@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 
-from tests.support.caller import Caller
+from tests.support.caller import Caller, UdpWire
+from tests.support.cases import PASSWORD
 from tests.support.pbx import ROOT
 from tests.support.processes import run_program, wait_until
 from tests.support.tcp_wire import TcpWire
@@ -303,6 +304,24 @@ class SharedGuardTests(WorkersCase):
             headers = [("To", f"<{guesser.aor}>"), ("Contact", guesser.contact), ("Expires", "600")]
             seen.append(guesser.ask("REGISTER", uri, headers).status)
         self.assertEqual([403, 403, 403, 503], seen)
+
+
+class ProxyTests(WorkersCase):
+    calls = {**WorkersCase.calls, "SIP_TRUSTED_PROXIES": "127.0.0.1"}
+
+    def test_phones_behind_one_proxy_are_shared_out_and_keep_their_worker(self):
+        wire = UdpWire()
+        self.addCleanup(wire.close)
+        numbers = [self.world.new_number() for _ in range(20)]
+        phones = [Caller(wire, self.world.server, number, PASSWORD, self.pbx.domain) for number in numbers]
+        for _ in range(2):
+            for phone in phones:
+                phone.register()
+        workers = [self.row(number)["worker"] for number in numbers]
+        self.assertEqual({FIRST, SECOND}, set(workers))
+        for phone in phones:
+            phone.register()
+        self.assertEqual(workers, [self.row(number)["worker"] for number in numbers])
 
 
 def _lives(pid: int) -> bool:

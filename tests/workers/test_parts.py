@@ -38,40 +38,55 @@ class OwnerTests(unittest.TestCase):
     def handover(self, number: int, workers: int = 3) -> Handover:
         core, links = Mock(), Mock(number=number, workers=workers)
         core.settings.node = "office"
+        core.settings.trusted_proxies = lambda host: host == "192.0.2.1"
         return Handover(links, core, Mock(), Mock(), Mock(), Mock())
 
     def test_an_answer_belongs_to_who_asked(self):
         second = self.handover(1)
-        self.assertEqual(0, second.owner(answer("z9hG4bKoffice.0.64af.7")))
-        self.assertEqual(1, second.owner(answer("z9hG4bKoffice.1.64af.7")))
-        self.assertEqual(2, second.owner(answer("z9hG4bKoffice.2.64af.ping.1.2")))
+        self.assertEqual(0, second.owner(answer("z9hG4bKoffice.0.64af.7"), FLOW))
+        self.assertEqual(1, second.owner(answer("z9hG4bKoffice.1.64af.7"), FLOW))
+        self.assertEqual(2, second.owner(answer("z9hG4bKoffice.2.64af.ping.1.2"), FLOW))
 
     def test_an_answer_to_nobodys_question_stays(self):
         second = self.handover(1)
         for branch in ("z9hG4bKoffice.9.64af.7", "z9hG4bKother.0.1.7", "z9hG4bKoffice.0", "z9hG4bKoffice.x.1", "",
                        "z9hG4bKoffice.99999999999999999999.1", "z9hG4bKoffice.²..1"):
             with self.subTest(branch):
-                self.assertEqual(1, second.owner(answer(branch)))
+                self.assertEqual(1, second.owner(answer(branch), FLOW))
 
     def test_a_registration_is_for_whoever_got_it(self):
-        self.assertEqual(1, self.handover(1).owner(b"REGISTER sip:pbx.test SIP/2.0\r\n\r\n"))
+        self.assertEqual(1, self.handover(1).owner(b"REGISTER sip:pbx.test SIP/2.0\r\n\r\n", FLOW))
 
     def test_all_else_is_for_the_worker_with_the_calls(self):
         for worker in (0, 1, 2):
-            self.assertEqual(0, self.handover(worker).owner(INVITE))
-            self.assertEqual(0, self.handover(worker).owner(b"\r\n\r\n" + INVITE))
+            self.assertEqual(0, self.handover(worker).owner(INVITE, FLOW))
+            self.assertEqual(0, self.handover(worker).owner(b"\r\n\r\n" + INVITE, FLOW))
         for method in (b"ACK", b"BYE", b"CANCEL", b"SUBSCRIBE", b"MESSAGE", b"REFER", b"NOTIFY", b"PRACK"):
-            self.assertEqual(0, self.handover(1).owner(method + b" sip:1002@pbx.test SIP/2.0\r\n\r\n"), method)
+            self.assertEqual(0, self.handover(1).owner(method + b" sip:1002@pbx.test SIP/2.0\r\n\r\n", FLOW), method)
 
     def test_options_is_of_a_call_when_it_has_a_to_tag(self):
         asked = b"OPTIONS sip:pbx.test SIP/2.0\r\nFrom: <sip:1>;tag=a\r\nTo: <sip:2>%b\r\n\r\n"
-        self.assertEqual(1, self.handover(1).owner(asked % b""))
-        self.assertEqual(0, self.handover(1).owner(asked % b";tag=office-0-12"))
+        self.assertEqual(1, self.handover(1).owner(asked % b"", FLOW))
+        self.assertEqual(0, self.handover(1).owner(asked % b";tag=office-0-12", FLOW))
+
+    def test_phones_behind_a_proxy_of_ours_are_dealt_by_their_call_id(self):
+        """All of them come from its one address and port."""
+        proxy = FLOW._replace(remote=("192.0.2.1", 5060))
+        asked = b"REGISTER sip:pbx.test SIP/2.0\r\nCall-ID: phone-%d@198.51.100.7\r\nCSeq: %d REGISTER\r\n\r\n"
+        seen = set()
+        for phone in range(50):
+            owners = {self.handover(n).owner(asked % (phone, cseq), proxy) for n in range(3) for cseq in (1, 2)}
+            self.assertEqual(1, len(owners))
+            seen |= owners
+        self.assertEqual({0, 1, 2}, seen)
+        self.assertEqual(1, self.handover(1).owner(asked.replace(b"Call-ID", b"X") % (1, 1), proxy))
+        over_tcp = proxy._replace(transport="TCP", connection="1.18c.1")
+        self.assertEqual({1}, {self.handover(1).owner(asked % (phone, 1), over_tcp) for phone in range(9)})
 
     def test_noise_stays(self):
         for data in (b"", b"\r\n\r\n", b"\0\0", b"garbage", b"SIP/2.0 200 OK", b"SIP/2.0 " + b"z9hG4bK" * 9000,
                      b"SIP/2.0 200 OK\r\nVia: z9hG4bKoffice." + b"1" * 60_000):
-            self.assertEqual(1, self.handover(1).owner(data))
+            self.assertEqual(1, self.handover(1).owner(data, FLOW))
 
     def test_what_was_handed_over_is_not_handed_over_again(self):
         """It is given to the server, past the look at whose it is."""
