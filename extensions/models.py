@@ -191,7 +191,8 @@ class Binding(models.Model):
     """Where one phone is now (RFC 3261 section 10.3). A row whose ``expires_at`` has passed is an ended
     registration; it is kept a while as "last seen" and so that an old REGISTER cannot be replayed."""
 
-    extension = models.ForeignKey(Extension, models.CASCADE, related_name="bindings")
+    # No index of its own: the one of binding_key begins with it, and each REGISTER would have to write it.
+    extension = models.ForeignKey(Extension, models.CASCADE, related_name="bindings", db_index=False)
     key = models.CharField(max_length=255)
     contact = models.CharField(_("contact"), max_length=512)
     instance = models.CharField(max_length=128, blank=True)

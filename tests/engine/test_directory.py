@@ -58,6 +58,24 @@ class Reading(DirectoryTestCase):
         account = Extension.objects.get(number="1001").pk
         self.assertEqual(self.directory.bindings([account]), {account: decision.current})
 
+    def test_texts_that_mean_something_to_the_database_are_kept_as_they_are(self):
+        texts = ['a"b', "a\\b", '","', "{}", "NULL", "it's", "100 %s", "", "a,b", '\\"', "$1; COMMIT", "ё‘"]
+        stored = self.batch([self.ask("1001")])[0].current[0]
+        rows = [replace(stored, key=f"k{place:02}", user_agent=text) for place, text in enumerate(texts)]
+        self.directory.write(rows, [])
+        self.directory.write([replace(row, key="one " + row.key) for row in rows[:1]], [stored.id])
+        found = self.directory.bindings([stored.account_id])[stored.account_id]
+        self.assertEqual({b.key: b.user_agent for b in found}, {b.key: b.user_agent for b in rows} | {"one k00": 'a"b'})
+
+    def test_times_are_kept_to_the_microsecond(self):
+        stored = self.batch([self.ask("1001")])[0].current[0]
+        for times in ((NOW, NOW + 0.000001, NOW + 0.5, None), (NOW + 0.999999, NOW + 1, NOW + 3600.123457, NOW + 7.1)):
+            names = ("registered_at", "refreshed_at", "expires_at", "unreachable_since")
+            binding = replace(stored, **dict(zip(names, times, strict=True)))
+            self.directory.write([binding], [])
+            self.assertEqual(self.directory.bindings([binding.account_id]), {binding.account_id: [binding]})
+            self.assertEqual(self.directory.living("n1", NOW - 1), [binding])
+
     def test_credentials_of_another_number_or_realm_are_stale_and_none_are_missing(self):
         Extension.objects.get(number="1001").credentials.update(realm="old.test")
         Extension.objects.get(number="1002").credentials.update(username="2002")
