@@ -60,6 +60,7 @@ class PbxAdminSite(AdminSite):
         from extensions.overview import overview
         from pbx.diagnosis.attention import front_of
 
+        counted = overview(request)
         return super().index(request, {
-            "overview": overview(request), "front": front_of(request.user), **(extra_context or {}),
+            "overview": counted, "front": front_of(request.user, counted=counted), **(extra_context or {}),
         })

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from extensions.models import Binding, Extension
-from extensions.overview import without_password
+from extensions.overview import Overview, without_password
 from pbx.calls.models import CallRecord
 from pbx.calls.words import media_facts
 from pbx.diagnosis.calls import SOUND_FAULTS, explain_call
@@ -63,8 +63,8 @@ class Front:
         return not self.items
 
 
-def front_of(user: User, now: datetime | None = None) -> Front | None:
-    """None for someone who may not see extensions."""
+def front_of(user: User, now: datetime | None = None, counted: Overview | None = None) -> Front | None:
+    """None for someone who may not see extensions. ``counted``: where that is known already."""
     if not may_see(user):
         return None
     now = now or timezone.now()
@@ -76,7 +76,7 @@ def front_of(user: User, now: datetime | None = None) -> Front | None:
         *(_of_server(verdict) for verdict in server),
         *_of_extensions(candidates[:MOST_EXTENSIONS], user, now, server, strangers),
         *unknown,
-        *_of_passwords(),
+        *_of_passwords(*(counted.missing, counted.stale) if counted else without_password().values()),
         *_of_calls(user, now),
     ]
     pressing = [item for item in items if item.severity in (Severity.ERROR, Severity.WARNING)]
@@ -188,10 +188,8 @@ def _failing(now: datetime, strangers: Guessers) -> Iterable[int]:
             yield pk
 
 
-def _of_passwords() -> Iterable[Item]:
+def _of_passwords(missing: int, stale: int) -> Iterable[Item]:
     """All those without a usable password at once: there may be a thousand after an import."""
-    count = without_password()
-    missing, stale = count["missing"], count["stale"]
     page = f"{reverse('admin:extensions_extension_changelist')}?enabled__exact=1&password_state="
     if missing:
         yield Item("no_credential", Severity.WARNING, ngettext(
