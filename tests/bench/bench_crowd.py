@@ -248,7 +248,8 @@ def main(arguments: list[str]) -> None:
             print(f"without {one.subject}: {one.sentence}")
         else:
             found[one.subject, one.what] = one
-            print(f"{one.subject}: {one.what} {one.value:g} {one.unit}  ({one.note})", flush=True)
+            failed = f"  {one.failed:.0f} FAILED" if one.failed else ""
+            print(f"{one.subject}: {one.what} {one.value:g} {one.unit}  ({one.note}){failed}", flush=True)
     for goal in goals(found):
         print(f"  {goal}")
 
