@@ -37,8 +37,8 @@ def overview(request: HttpRequest) -> Overview | None:
 
 
 def without_password(enabled: int | None = None) -> dict[str, int]:
-    """``missing`` and ``stale`` of :class:`Overview`, in this order. Nearly always all that are ``enabled`` have a password that fits,
-    which is told by one count."""
+    """``missing`` and ``stale`` of :class:`Overview`, in this order. Nearly always all that are ``enabled`` have a
+    password that fits, which is told by one count."""
     extensions = Extension.objects.filter(enabled=True)
     if all(
         count == (extensions.count() if enabled is None else enabled)
