@@ -20,15 +20,18 @@ import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from tests.bench.kamailio_proxy import KamailioProxy
+from tests.bench.processor import cpu_seconds, task_seconds
 from tests.support.pbx import ROOT, RunningPbx, SqliteStore
-from tests.support.processes import Program, cpu_seconds, free_port, scratch_directory, wait_until
-from tests.support.sipp_calls import Report, Sipp, callee, caller, cpu_of
+from tests.support.processes import Program, free_port, scratch_directory, wait_until
+from tests.support.sipp_calls import Report, Sipp, callee, caller
 
 CALLERS = range(20000, 20100)
 CALLEE = "20500"
+WARM = 40
 DATAGRAMS = 16
 """Of one call, both sides and both ways together, with the 100 to the caller."""
 
@@ -70,9 +73,8 @@ def runsip() -> Iterator[Subject]:
         pbx.create_extensions(accounts())
         answering = callee(pbx.server, pbx.domain, CALLEE, accounts()[CALLEE])
         try:
-            yield Subject(
-                pbx.server, pbx.domain, answering, lambda: pbx.cpu_seconds, lambda: cpu_seconds(pbx.program.pid)
-            )
+            pid = pbx.program.pid
+            yield Subject(pbx.server, pbx.domain, answering, lambda: cpu_seconds(pid), lambda: _without_children(pid))
         finally:
             answering.stop()
 
@@ -85,9 +87,8 @@ def kamailio(children: int) -> Iterator[Subject]:
         answering = Sipp("callee", ("127.0.0.1", proxy.port), port)
         try:
             time.sleep(1.0)  # it binds its port before it forks the processes whose time is measured
-            yield Subject(
-                ("127.0.0.1", proxy.port), proxy.domain, answering, lambda: proxy.cpu_seconds, lambda: proxy.cpu_seconds
-            )
+            spent = lambda: cpu_seconds(proxy.pid)  # noqa: E731
+            yield Subject(("127.0.0.1", proxy.port), proxy.domain, answering, spent, spent)
         finally:
             answering.stop()
     finally:
@@ -95,30 +96,42 @@ def kamailio(children: int) -> Iterator[Subject]:
 
 
 def measure(subject: Subject, calls: int, at_once: int, rate: int) -> Figures:
-    callers = [(number, password) for number, password in accounts().items() if number != CALLEE]
-    before = subject.cpu(), subject.own(), cpu_of(subject.answering)
-    calling = caller(subject.server, subject.domain, CALLEE, callers, count=calls, rate=rate, at_once=at_once, hold=0)
-    try:
-        spent = 0.0
-        while calling.running:
-            spent = max(spent, cpu_of(calling))
-            time.sleep(0.05)
-        report: Report = calling.report()
-    finally:
-        calling.stop()
-    wait_until(lambda: _idle(subject), "the end of its work")
+    """After some calls that do not count: what is made at the first one alone is no price of a call."""
+    _play(subject, WARM, at_once, rate)
+    before = subject.cpu(), subject.own(), cpu_seconds(subject.answering.pid)
+    report, spent = _play(subject, calls, at_once, rate)
     cpu, own = subject.cpu() - before[0], subject.own() - before[1]
-    sipp = spent + cpu_of(subject.answering) - before[2]
+    sipp = spent + cpu_seconds(subject.answering.pid) - before[2]
     if report.failed:
         print(report.errors[-500:], file=sys.stderr)
     done = max(1, report.calls)
     return Figures(report.rate, cpu / done * 1e6, own / done * 1e6, sipp / done * 1e6, report.failed)
 
 
+def _play(subject: Subject, calls: int, at_once: int, rate: int) -> tuple[Report, float]:
+    """So many calls, until all their work is done; with the seconds of the processor that the caller took."""
+    callers = [(number, password) for number, password in accounts().items() if number != CALLEE]
+    calling = caller(subject.server, subject.domain, CALLEE, callers, count=calls, rate=rate, at_once=at_once, hold=0)
+    spent = 0.0
+    try:
+        while calling.running:
+            spent = max(spent, cpu_seconds(calling.pid))
+            time.sleep(0.05)
+        report = calling.report()
+    finally:
+        calling.stop()
+    wait_until(lambda: _idle(subject), "the end of its work")
+    return report, spent
+
+
 def _idle(subject: Subject) -> bool:
     before = subject.cpu()
     time.sleep(0.3)
     return subject.cpu() - before < 0.03
+
+
+def _without_children(pid: int) -> float:
+    return sum(task_seconds(task) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 def floor(calls: int) -> Figures:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.support.processes import Program, cpu_seconds, free_port, scratch_directory
+from tests.support.processes import Program, free_port, scratch_directory
 from tests.support.programs import require_program
 
 REALM = "kamailio.test"
@@ -67,8 +67,8 @@ class KamailioProxy:
         )
 
     @property
-    def cpu_seconds(self) -> float:
-        return cpu_seconds(self._program.pid, with_children=True)
+    def pid(self) -> int:
+        return self._program.pid
 
     @property
     def log(self) -> str:
