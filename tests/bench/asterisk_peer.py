@@ -35,13 +35,19 @@ MODULES = "[modules]\nautoload=no\n" + "".join(f"load={name}.so\n" for name in (
     "res_sorcery_config", "res_sorcery_memory", "res_sorcery_astdb", "res_pjproject", "res_pjsip", "res_pjsip_session",
     "res_pjsip_authenticator_digest", "res_pjsip_endpoint_identifier_user", "res_pjsip_registrar", "chan_pjsip",
 ))
+CALLING = ("pbx_config", "app_dial", "bridge_simple", "res_rtp_asterisk", "res_pjsip_sdp_rtp", "res_pjsip_caller_id",
+           "codec_alaw", "codec_ulaw")
+"""What calls need beside."""
+DIALPLAN = "[calls]\nexten => _X.,1,Dial(PJSIP/${EXTEN})\n"
 TRANSPORT = "[udp]\ntype=transport\nprotocol=udp\nbind=127.0.0.1:{port}\n[global]\ntype=global\ndefault_realm={realm}\n"
 ACCOUNT = """[{user}]
 type=endpoint
 auth={user}
 aors={user}
+context=calls
+direct_media=no
 disallow=all
-allow=alaw
+allow=alaw,ulaw
 [{user}]
 type=auth
 auth_type=userpass
@@ -60,8 +66,8 @@ class AsteriskPeer:
 
     realm = "asterisk.test"
 
-    def __init__(self, accounts: Iterable[tuple[str, str]]) -> None:
-        """(user name, password) pairs."""
+    def __init__(self, accounts: Iterable[tuple[str, str]], *, calls: bool = False) -> None:
+        """(user name, password) pairs. ``calls``: each may call each."""
         asterisk = find_program("asterisk")
         if asterisk is None:
             raise unittest.SkipTest(HOW)
@@ -69,7 +75,10 @@ class AsteriskPeer:
         self.directory = scratch_directory("asterisk")
         modules = next(Path("/usr/lib").glob("*/asterisk/modules"), Path("/usr/lib/asterisk/modules"))
         self._write("asterisk.conf", MAIN.format(directory=self.directory, modules=modules))
-        self._write("modules.conf", MODULES)
+        more = "".join(f"load={name}.so\n" for name in CALLING) if calls else ""
+        self._write("modules.conf", MODULES + more)
+        self._write("extensions.conf", DIALPLAN)
+        self._write("rtp.conf", "[general]\nrtpstart=40000\nrtpend=48000\n")
         self._write("logger.conf", "[logfiles]\n")
         text = [TRANSPORT.format(port=self.port, realm=self.realm)]
         text += [ACCOUNT.format(user=user, password=password) for user, password in accounts]

@@ -4,6 +4,7 @@ sipp on both ends: INVITE, 401, INVITE with digest, 180, 200, ACK, BYE. In the s
 
 - runsip: a B2BUA with two dialogs for each call, its relay arranged and released, a record written (SQLite, fsync);
 - Kamailio, where installed, as a stateful proxy with digest and Record-Route: it arranges no media and writes nothing;
+- Asterisk, where installed: a B2BUA that arranges media, and writes nothing;
 - the floor: the bare loop of runsip's sockets sending as many datagrams as a call of the B2BUA has.
 
 Processor time is taken from /proc: of the server with all its threads and processes. Figures are medians. sipp shares
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from tests.bench.asterisk_peer import AsteriskPeer
 from tests.bench.kamailio_proxy import KamailioProxy
 from tests.bench.processor import cpu_seconds, task_seconds
 from tests.support.pbx import ROOT, RunningPbx, SqliteStore
@@ -93,6 +95,22 @@ def kamailio(children: int) -> Iterator[Subject]:
             answering.stop()
     finally:
         proxy.stop()
+
+
+@contextmanager
+def asterisk() -> Iterator[Subject]:
+    """A B2BUA too, with its media; no record of the calls. Raises ``unittest.SkipTest`` where there is none."""
+    peer = AsteriskPeer(accounts().items(), calls=True)
+    try:
+        server = ("127.0.0.1", peer.port)
+        answering = callee(server, peer.realm, CALLEE, accounts()[CALLEE])
+        try:
+            spent = lambda: cpu_seconds(peer.pid)  # noqa: E731
+            yield Subject(server, peer.realm, answering, spent, spent)
+        finally:
+            answering.stop()
+    finally:
+        peer.stop()
 
 
 def measure(subject: Subject, calls: int, at_once: int, rate: int) -> Figures:
@@ -185,6 +203,7 @@ def main() -> int:
         ("runsip", runsip),
         ("Kamailio, 2 children", lambda: kamailio(2)),
         ("Kamailio, 1 child", lambda: kamailio(1)),
+        ("Asterisk, chan_pjsip", asterisk),
     ]
     results: dict[str, list[Figures]] = {}
     for _ in range(runs):

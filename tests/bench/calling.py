@@ -20,6 +20,7 @@ def measure(scale: Scale) -> Rows:
     yield _row(FLOOR, bench_calls.floor(calls))
     subjects = {OURS: bench_calls.runsip}
     subjects |= {name: lambda children=children: bench_calls.kamailio(children) for name, children in PROXIES.items()}
+    subjects[ASTERISK] = bench_calls.asterisk
     for name, start in subjects.items():
         try:
             with start() as running:
