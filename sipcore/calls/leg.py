@@ -220,8 +220,11 @@ class Leg:
     def established(self, outgoing: Outgoing, response: Response) -> None:
         """A 2xx came. Raises SipError 400 when it cannot make a dialog (no Contact, no To-tag)."""
         self.learn(response)
-        self.dialog = Dialog.as_uac(outgoing.request, response, self.contact)
-        self.remote_tag = self.dialog.remote_tag
+        if self.dialog is None or response.to.tag != self.remote_tag or not response.contacts:
+            self.dialog = Dialog.as_uac(outgoing.request, response, self.contact)
+            self.remote_tag = self.dialog.remote_tag
+        else:
+            self.dialog.receive_response(response)  # what has rung has answered
         self.state = LegState.CONFIRMED
         self.sdp_from = sdp_of(response) or self.sdp_from
         self.timer.answered(response)
