@@ -82,6 +82,8 @@ class Handover:
         if owner == self._me:
             return False
         core = self._core
+        if core.door is not None and core.door.shuts_out(data, flow):
+            return True  # before it costs two of us
         core.keepalive.heard(flow.remote, self._clock.now())
         rank = core.rank(data, flow)
         if rank is Rank.NOISE and data.startswith(b"SIP/2.0 ") and core.knows(flow.remote[0]):
