@@ -8,7 +8,6 @@ from functools import lru_cache
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
@@ -17,7 +16,7 @@ from pbx.badges import badge
 
 
 @lru_cache(maxsize=8)
-def _badges(_language: str | None) -> dict[str, SafeString]:
+def _badges(_language: str | None) -> dict[str, str]:
     """Made once for each language, and not for each row."""
     ready, missing, stale = CredentialState.READY, CredentialState.MISSING, CredentialState.STALE
     return {
@@ -36,7 +35,7 @@ def _badges(_language: str | None) -> dict[str, SafeString]:
     }
 
 
-def online_cell(extension: Extension) -> SafeString:
+def online_cell(extension: Extension) -> str:
     """Whether its phones are there: the live cell, which the page fetches to renew it. Of ``for_list()``."""
     online = getattr(extension, "devices_online", 0)  # the page renews it at once where it was not counted
     if not extension.enabled:
@@ -45,7 +44,7 @@ def online_cell(extension: Extension) -> SafeString:
         state = "offline"
     else:
         state = "silent" if extension.silent_devices >= online else "online"
-    count = mark_safe("")
+    count = ""
     if online:
         devices = ngettext("%(n)s device", "%(n)s devices", online) % {"n": online}
         count = format_html(' <span class="pbx-count">{}</span>', devices)
@@ -54,7 +53,7 @@ def online_cell(extension: Extension) -> SafeString:
     )
 
 
-def last_seen_cell(extension: Extension) -> SafeString:
+def last_seen_cell(extension: Extension) -> str:
     """When it was last seen: the time of today, else the day."""
     if extension.last_seen:
         local = timezone.localtime(extension.last_seen)
@@ -70,5 +69,5 @@ def last_seen_cell(extension: Extension) -> SafeString:
     )
 
 
-def credential_cell(state: CredentialState) -> SafeString:
+def credential_cell(state: CredentialState) -> str:
     return _badges(get_language())[state]

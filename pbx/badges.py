@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 
-def badge(kind: str, text: str, title: str = "") -> SafeString:
+def badge(kind: str, text: str, title: str = "") -> str:
     """``kind``: good, warn, bad, off, or nothing; ``title``: what a pointer that rests on it is told."""
     css = f"pbx-badge pbx-{kind}" if kind else "pbx-badge"
     if title:
