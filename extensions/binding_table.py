@@ -82,9 +82,7 @@ def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
     if connection.vendor == "postgresql":
         # One array a column: the statement is the same for a thousand rows as for one.
         columns = [spell(column) for spell, column in zip(_spellings(), zip(*rows, strict=True), strict=True)]
-        statement = _upsert().execute()
-        with connection.cursor() as cursor:
-            cursor.execute(f"{statement}; {afterwards}", columns)
+        _upsert().run(columns, after=afterwards)
         return
     # Not executemany(): after each row the thread would wait until the others let it go on.
     for start in range(0, len(rows), ROWS_AT_ONCE):

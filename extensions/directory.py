@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
@@ -15,7 +15,7 @@ from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, as_bindings,
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
-from pbx.prepared import LATER, BriefTransaction, PreparedRead, ask_together, brief_transaction
+from pbx.prepared import LATER, BriefTransaction, PreparedRead, brief_transaction
 from pbx.store_access import engine_errors, renew_connection, unit_of_work
 from sipcore.calls.ports import Party
 from sipcore.ports import Account, Binding, BindingId
@@ -119,12 +119,8 @@ class DjangoDirectory:
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         ids = sorted(account_ids)
         with engine_errors():
-            if connection.vendor == "postgresql":
-                begin = self._registering.begin if self._registering is not None else ""
-                # In this order: what is read must be of the time when the locks are held.
-                locked, bindings = ask_together([(self._enabled, ids), (self._bindings, ids)], begin)
-            else:
-                locked, bindings = self._enabled.rows(ids), self._bindings.rows(ids)
+            locked = self._enabled.rows(ids, self._registering.begin if self._registering is not None else "")
+            bindings = self._bindings.rows(ids)  # asked when the locks are held
         found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
         for binding in as_bindings(bindings):
             if binding.account_id in found:

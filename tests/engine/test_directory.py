@@ -49,7 +49,7 @@ class Reading(DirectoryTestCase):
         asked = [self.ask(number) for number in ("1001", "1002", "1003", "1004")]
         self.batch(asked)
         # accounts; BEGIN; lock; bindings; upsert; COMMIT. PostgreSQL is sent together what belongs together.
-        with self.assertNumQueries(3 if connection.vendor == "postgresql" else 6):
+        with self.assertNumQueries(4 if connection.vendor == "postgresql" else 6):
             self.batch([self.ask(number) for number in ("1001", "1002", "1003", "1004")])
 
     def test_what_was_written_is_read_back_the_same(self):
@@ -174,8 +174,9 @@ class RowLocks(DirectoryTestCase):
 
 class Away(DirectoryTestCase):
     def test_a_database_that_is_away_is_unavailable_and_never_a_refusal(self):
-        with patch("django.db.backends.utils.CursorWrapper.execute", side_effect=OperationalError("gone")), \
-                self.assertRaises(StoreUnavailable):
+        gone = OperationalError("gone")
+        with patch("django.db.backends.utils.CursorWrapper.execute", side_effect=gone), \
+                patch("pbx.prepared._on_postgresql", side_effect=gone), self.assertRaises(StoreUnavailable):
             self.batch([self.ask("1001")])
         self.assertIsInstance(self.batch([self.ask("1001")])[0], Accepted)
 
