@@ -137,7 +137,7 @@ def _crowd(store: Store, count: int) -> Rows:
                 other.register()
                 starts = [start_again(pbx, other) for _ in range(STARTS - 1)]
                 # The last start takes up what will end together, when all else is done.
-                end = time.time() + 40.0 + count / 2000
+                end = time.time() + 40.0 + count / 1600
                 _end_at(store, end)
                 starts.append(start_again(pbx, other))
             yield Row(
@@ -152,7 +152,7 @@ def _living(
     title: str, pbx: RunningPbx, store: Store, idle: Probe, count: int, coming: int, end: float
 ) -> Iterator[Row]:
     with Probe(pbx.server) as taking_up:
-        time.sleep(count / 6000)
+        time.sleep(count / 4000)
     with Probe(pbx.server) as pinging:
         time.sleep(WATCHED)
     with make_phones(
