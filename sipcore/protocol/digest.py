@@ -123,7 +123,13 @@ def expected_response(ha1: str, credentials: Credentials, method: str, *, body: 
     if credentials.qop == "auth-int":
         a2 = f"{a2}:{_hash(algorithm, body)}"
     middle = f"{credentials.nonce}:{credentials.nc_text}:{credentials.cnonce}:{credentials.qop}"
-    return _hash(algorithm, f"{ha1}:{middle}:{_hash(algorithm, a2)}")
+    return _hash(algorithm, f"{ha1}:{middle}:{_hash_of_a2(algorithm, a2)}")
+
+
+@lru_cache(maxsize=256)
+def _hash_of_a2(algorithm: str, a2: str) -> str:
+    """Of method and URI, which are no secrets, and the same for all phones of a domain."""
+    return _hash(algorithm, a2)
 
 
 def response_matches(ha1: str, credentials: Credentials, method: str, *, body: bytes = b"") -> bool:
