@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
+from itertools import count
 from typing import Any
 from weakref import WeakSet
 
@@ -51,16 +52,19 @@ class RelatedAnyOf(RelatedLookupMixin, AnyOf):
         return self.rhs
 
 
+_numbers = count(1)
+
 SETTINGS = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
 """A plan is kept when the tables have grown: none is to read the whole of a table because that was small once."""
 
 
 class Prepared:
-    """One statement, known to PostgreSQL by its ``name``; ``kinds``: its types for $1, $2 and so on. ``text`` is asked
-    for what stands there, and the values of the %s in it, once a connection."""
+    """One statement, known to PostgreSQL by its ``name`` and a number; ``kinds``: its types for $1, $2 and so on.
+    ``text`` is asked for what stands there, and the values of the %s in it, once a connection."""
 
     def __init__(self, name: str, kinds: Sequence[str], text: Callable[[], tuple[str, Sequence[Any]]]) -> None:
-        self._name, self._kinds, self._text = name, ", ".join(kinds), text
+        # With a number: another one of the same name may have another text, and be known to the same connection.
+        self._name, self._kinds, self._text = f"{name}_{next(_numbers)}", ", ".join(kinds), text
         self._known_to: WeakSet[Any] = WeakSet()
 
     def run(self, values: Iterable[str], before: str = "", after: str = "") -> list[tuple[Any, ...]]:

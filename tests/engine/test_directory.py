@@ -58,6 +58,11 @@ class Reading(DirectoryTestCase):
         account = Extension.objects.get(number="1001").pk
         self.assertEqual(self.directory.bindings([account]), {account: decision.current})
 
+    def test_two_directories_share_a_connection_and_nothing_else(self):
+        other = DjangoDirectory(REALM, ["SHA-256"])
+        for directory, algorithms in ((self.directory, {"MD5"}), (other, {"SHA-256"}), (self.directory, {"MD5"})):
+            self.assertEqual(directory.accounts(["1001"])["1001"].ha1.keys(), algorithms)
+
     def test_texts_that_mean_something_to_the_database_are_kept_as_they_are(self):
         texts = ['a"b', "a\\b", '","', "{}", "NULL", "it's", "100 %s", "", "a,b", '\\"', "$1; COMMIT", "ё‘"]
         stored = self.batch([self.ask("1001")])[0].current[0]
