@@ -16,9 +16,11 @@ from itertools import count
 from typing import Any
 from weakref import WeakSet
 
-from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, InternalError, connection, connections, transaction
 from django.db.models import BigAutoField, CharField, ForeignKey, Lookup, QuerySet
 from django.db.models.fields.related_lookups import RelatedLookupMixin
+
+FAILED = 3  # psycopg.pq.TransactionStatus.INERROR
 
 
 class _Later:
@@ -192,7 +194,10 @@ def brief_transaction() -> Iterator[BriefTransaction]:
         return
     try:
         yield BriefTransaction("BEGIN", "COMMIT")
-        if connection.connection.info.transaction_status:  # nothing had to be written, or COMMIT was not sent along
+        status = connection.connection.info.transaction_status
+        if status == FAILED:  # to COMMIT it would say ROLLBACK, and that is no error to PostgreSQL
+            raise InternalError("a statement of this transaction has failed")
+        if status:  # nothing had to be written, or COMMIT was not sent along
             connection.commit()
     except BaseException:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from unittest import skipUnless
 from unittest.mock import patch
 
@@ -9,7 +11,7 @@ from django.db import connection, connections
 
 from extensions import directory
 from extensions.models import Binding
-from sipcore.ports import StoreUnavailable
+from sipcore.ports import StoreRejected, StoreUnavailable
 from sipcore.registrar import Accepted
 from tests.engine.test_directory import DirectoryTestCase
 
@@ -54,3 +56,13 @@ class LostConnection(DirectoryTestCase):
                 cursor.execute("SELECT id FROM extensions_extension FOR UPDATE NOWAIT")
         finally:
             other.close()
+
+    def test_an_error_that_somebody_keeps_to_himself_is_no_commit(self) -> None:
+        """To COMMIT of a transaction that has failed PostgreSQL says ROLLBACK, and calls that no error."""
+        [first] = self.batch([self.ask("1001")])
+        too_long = replace(first.current[0], user_agent="x" * 500)
+        with self.assertRaises(StoreUnavailable), self.directory.registering():
+            self.directory.lock_enabled([too_long.account_id])
+            with suppress(StoreRejected):
+                self.directory.write([too_long], [])
+        self.assertIsInstance(self.batch([self.ask("1002")])[0], Accepted)
