@@ -168,7 +168,11 @@ def _on_postgresql(database: Any, statements: bytes) -> list[tuple[Any, ...]]:
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
             if postgres.pgconn.status != ConnStatus.OK:
                 raise psycopg.OperationalError("the connection is lost")
-            raise psycopg.errors.error_from_result(result)
+            error = psycopg.errors.error_from_result(result)
+            if isinstance(error, psycopg.errors.FeatureNotSupported):  # a migration has changed a column since PREPARE
+                postgres.close()
+                raise psycopg.OperationalError("planned for other columns")
+            raise error
         if not result.ntuples:
             return []
         transformer = psycopg.adapt.Transformer(postgres)

@@ -46,6 +46,19 @@ class LostConnection(DirectoryTestCase):
         self.assertIsInstance(self.batch([self.ask("1002")])[0], Accepted)
         self.assertEqual(Binding.objects.count(), 2)
 
+    def test_a_migration_beside_the_running_server_costs_no_answer(self) -> None:
+        self.batch([self.ask("1001")])
+        widths = (("extensions_binding", "user_agent", 128), ("extensions_extension", "number", 32))
+        for more in (10, 0):
+            with connection.cursor() as cursor:
+                for table, column, width in widths:
+                    cursor.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE varchar({width + more})")
+            decisions = []
+            for _ in range(3):  # as the store's thread asks again
+                with suppress(StoreUnavailable):
+                    decisions += self.batch([self.ask("1001")])
+            self.assertIsInstance(decisions[0], Accepted)
+
     def test_what_was_only_looked_at_holds_no_lock_afterwards(self) -> None:
         [first] = self.batch([self.ask("1001")])
         with self.directory.registering():
