@@ -50,7 +50,7 @@ class Measured:
 
     sent: float  # packets
     lost: float  # packets
-    each: float  # processor microseconds of the engine for a packet sent to it
+    each: float  # processor microseconds of the engine for a packet it relayed
     share: float  # of one core, per cent
     median: float  # milliseconds
     p99: float  # milliseconds
@@ -192,7 +192,7 @@ async def measure(engine: str, calls: int, seconds: float) -> Measured:
     return Measured(
         sent=found["sent"],
         lost=found["sent"] - found["received"],
-        each=used / found["sent"] * 1e6,
+        each=used / max(1, found["received"]) * 1e6,
         share=100 * used / seconds,
         median=found["median_ms"],
         p99=found["p99_ms"],
