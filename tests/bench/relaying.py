@@ -26,7 +26,8 @@ def measure(scale: Scale) -> Rows:
         one = asyncio.run(bench_relay.measure(name, CALLS, seconds))
         yield Row(
             title, WHAT, one.sent / seconds, one.each, p50=one.median, p99=one.p99, load=one.load / 100,
-            value=one.lost, unit="lost", worst=True, note=f"{one.share:.0f}% of its core, kept from it {one.waited:.0f}%",
+            value=one.lost, unit="lost", worst=True,
+            note=f"{one.share:.0f}% of its core, kept from it {one.waited:.0f}%",
         )
 
 
