@@ -143,9 +143,12 @@ class DjangoDirectory:
 
     @unit_of_work
     def living(
-        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
-    ) -> Sequence[Binding]:
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None,
+        before: float | None = None,
+    ) -> Sequence[Binding]:  # fmt: skip
         rows = self._ours(BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)))
+        if before is not None:
+            rows = rows.filter(refreshed_at__lte=_moment(before))
         rows = rows.order_by("extension_id", "key")
         if after is not None:
             account, key = after

@@ -77,6 +77,7 @@ class Chores:
         self._outstanding: set[str] = set()
         self._next_beat = self._next_sweep = 0.0
         self._load_at: float | None = None
+        self._started_at = 0.0
         self._loaded = 0
         self._settled = 0
         self._died: set[BindingId] = set()
@@ -92,7 +93,7 @@ class Chores:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
         if self._first:
             self._store.call(self._close_orphans)  # before any call of now is written
-        self._load_at = self._clock.now() + LOAD_AFTER
+        self._load_at, self._started_at = self._clock.now() + LOAD_AFTER, self._clock.wall()
         self._next_sweep = self._clock.now() + SWEEP_SECONDS
         if self.guard is not None:
             self.guard.started()
@@ -170,7 +171,9 @@ class Chores:
         up is found in the database all the same."""
 
         def load() -> None:
-            living = self._directory.living(self._core.settings.node, self._clock.wall(), after, LOAD_SLICE)
+            # Who has come since the start is known already, and may be thousands by now.
+            node, wall, started = self._core.settings.node, self._clock.wall(), self._started_at
+            living = self._directory.living(node, wall, after, LOAD_SLICE, before=started)
             self._in_loop(lambda: self._take_up(living))
 
         self._store.call(load)

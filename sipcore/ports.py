@@ -113,10 +113,11 @@ class Directory(Protocol):
         """One upsert and at most one delete. Raises :class:`StoreRejected` on bad data."""
 
     def living(
-        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
-    ) -> Sequence[Binding]:
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None,
+        before: float | None = None,
+    ) -> Sequence[Binding]:  # fmt: skip
         """The bindings of this node that have not ended, for the keep-alive after a start, in the order of their ids:
-        at most ``limit`` of those behind ``after``."""
+        at most ``limit`` of those behind ``after``, and none that was refreshed later than ``before``."""
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         """Which of these bindings have neither ended nor been removed by an administrator."""

@@ -75,11 +75,12 @@ class MemoryDirectory:
         self.rows.update((binding.id, copy.copy(binding)) for binding in changed)
 
     def living(
-        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None
-    ) -> Sequence[Binding]:
+        self, node: str, now: float, after: BindingId | None = None, limit: int | None = None,
+        before: float | None = None,
+    ) -> Sequence[Binding]:  # fmt: skip
         self._call("living")
         behind = [b for id, b in sorted(self.rows.items()) if b.expires_at > now and (after is None or id > after)]
-        return behind[:limit]
+        return [b for b in behind if before is None or b.refreshed_at <= before][:limit]
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         return {id for id in ids if id in self.rows and self.rows[id].expires_at > now}

@@ -85,6 +85,25 @@ class ChoresTests(TestCase):
         chores.every_second()
         self.assertEqual(len(told), 1)
 
+    def test_who_has_come_since_the_start_is_not_read_again(self):
+        self.directory.add("1001")
+        self.assertEqual(Phone(self.engine).register().status, 200)
+        (stored,) = self.directory.rows.values()
+        clock, store = self.engine.clock, WaitingStore()
+        chores = Chores(
+            self.engine.core, store, self.directory, clock, self.engine.log, lambda wall: None, lambda work: work(),
+            self.directory,
+        )
+        chores.started()
+        newer = replace(stored, key="newer", refreshed_at=clock.wall() + 0.1)
+        self.directory.rows[newer.id] = newer
+        clock.time += 1
+        chores.every_second()
+        while store.waiting:
+            store.waiting.pop(0)()
+        self.assertIn(stored.id, self.engine.core.keepalive.slice(1.0))
+        self.assertNotIn(newer.id, self.engine.core.keepalive.slice(1.0))
+
     def test_after_a_start_all_phones_are_pinged_though_they_are_taken_up_a_few_at_a_time(self):
         self.directory.add("1001")
         self.assertEqual(Phone(self.engine).register().status, 200)
