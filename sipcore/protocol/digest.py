@@ -25,10 +25,9 @@ _SPELLING = {name.upper(): name for hash_name in _HASHES for name in (hash_name,
 
 # RFC 7616 3.4: auth-param = token BWS "=" BWS ( token / quoted-string ), with the comma after it. A failed try costs no
 # more than the way to the next `=` or quote, 32 times at most: linear.
-_NAME, _END = r"([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+", r"[ \t]*+(?:,[ \t]*+|$)"
-_AUTH_PARAM = re.compile(rf"{_NAME}(\")?((?(2)[^\"]*+|[^ \t\",=]*+))(?(2)\"){_END}")
-_AUTH_PARAMS = re.compile(rf"(?:{_NAME}(?:\"[^\"]*+\"|[^ \t\",=]*+){_END})*+")  # nothing between them is no parameter
-_NAME_AND_VALUE = itemgetter(0, 2)
+_AUTH_PARAM = re.compile(
+    r"([A-Za-z0-9.!%*_+`'~-]{1,32}+)[ \t]*+=[ \t]*+(\")?((?(2)[^\"]*+|[^ \t\",=]*+))(?(2)\")[ \t]*+(?:,[ \t]*+|$)"
+)
 _ABSENT: dict[str, str | None] = dict.fromkeys(("username", "realm", "nonce", "uri", "response")) | {
     "algorithm": "MD5", "qop": None, "nc": "", "cnonce": None, "opaque": None,
 }  # fmt: skip
@@ -228,13 +227,14 @@ def _network(source_ip: str) -> bytes:
 def _auth_params(text: str) -> dict[str, str]:
     if "\\" in text:
         return _escaped_auth_params(text)
-    if _AUTH_PARAMS.fullmatch(text) is None:
+    # Nothing, then name, quote, value and nothing for each: what is in between is no parameter.
+    parts = _AUTH_PARAM.split(text)
+    if any(parts[::4]):
         raise SipError(400, "Bad Authorization")
-    found = _AUTH_PARAM.findall(text)
-    params = dict(map(_NAME_AND_VALUE, found))
+    params = dict(zip(parts[1::4], parts[3::4], strict=True))
     if not params.keys() <= _USUAL_NAMES:
         params = {name.lower(): value for name, value in params.items()}
-    if len(params) != len(found):
+    if len(params) != len(parts) // 4:
         raise SipError(400, "Doubled Authorization Parameter")
     return params
 

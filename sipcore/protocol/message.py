@@ -432,17 +432,16 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
     """Fill in the headers at once, where they are written as nearly all are: each name known and once, no blanks at an
     end. Else nothing is done. What comes of it is what :func:`_split_any_headers` makes of the same text, at a third
     of the cost; a test compares them."""
-    found = _HEADER_LINE.findall(text)
-    count = len(found)
-    if text.count("\n") != count or text.count("\r") != count or count > MAX_HEADERS or len(text) > MAX_LINE:
-        return None  # a line of another form, or a stray line break
-    if " \r" in text or "\t\r" in text or text[-1:] in (" ", "\t"):
+    # The start line, then name, value and nothing for each line: what is in between is a line of another form or a
+    # stray line break.
+    parts = _HEADER_LINE.split(text)
+    count = len(parts) // 3
+    if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or any(parts[3::3]):
         return None
-    if not count:
+    if " \r" in text or "\t\r" in text or text[-1] in " \t" or "\n" in parts[0] or "\r" in parts[0]:
         return None
-    names, values = zip(*found, strict=True)
     try:
-        headers = list(zip(map(_SPELLING, names), values, strict=True))
+        headers = list(zip(map(_SPELLING, parts[1::3]), parts[2::3], strict=True))
     except KeyError:
         return None
     firsts = dict(headers)

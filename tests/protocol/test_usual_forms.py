@@ -62,6 +62,7 @@ class UsualFormsTest(TestCase):
                 ("From: ", "X-Mine: a\r\nFrom: "), ("\r\nTo:", " \r\nTo:"), ("\r\nTo:", "\r\n \tfolded\r\nTo:"),
                 ("From: ", "Supported: a\r\nSupported: b\r\nFrom: "), ("From: ", "From: x\r\nFrom: "),
                 ("To: ", "To: \n"), ("To: ", "To: \r"), ("To: ", "To\x01: "), ("To: ", "To"), ("\r\n\r\n", "\r\n"),
+                ("REGISTER sip:", "REGISTER sip:\n"), ("REGISTER ", "register\r "), (" SIP/2.0\r", " SIP/2.0\n\r"),
             )
         ]  # fmt: skip
         usual = 0
