@@ -45,7 +45,7 @@ class SipLog:
         self._stranger_lines = 0
         self._stranger_left_out = 0
         self._ready = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -90,7 +90,7 @@ class SipLog:
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is left, at most ``timeout`` seconds."""
-        self._closing = True
+        self._closing.set()
         self._ready.set()
         self._thread.join(timeout)
 
@@ -121,8 +121,8 @@ class SipLog:
         lines = self._lines
         while True:
             self._ready.wait()
-            if not self._closing and len(lines) < WRITTEN_AT_ONCE:
-                time.sleep(GATHER_SECONDS)
+            if len(lines) < WRITTEN_AT_ONCE:
+                self._closing.wait(GATHER_SECONDS)
             self._ready.clear()
             chunk: list[str] = []
             while lines and len(chunk) < WRITTEN_AT_ONCE:
@@ -134,7 +134,7 @@ class SipLog:
                 self._write_out("".join(chunk).encode("utf-8", "backslashreplace"))
             if lines:
                 self._ready.set()
-            elif self._closing:
+            elif self._closing.is_set():
                 return
 
     def _write_out(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ FRONT_DOOR = (
     "manage.py",
 )
 STAND_INS = {
-    "django/__init__.py": "",
+    "django/__init__.py": "def setup(): pass\n",
     "django/conf.py": "class settings:\n    INSTALLED_APPS = []\n",
     "django/core/__init__.py": "",
     "django/core/exceptions.py": "class ImproperlyConfigured(Exception): pass\n",
