@@ -482,7 +482,10 @@ def _split_any_headers(message: Message, text: str) -> dict[str, str]:
         if "Content-Length" in doubled:
             fault = fault or SipError(400, "Doubled Content-Length")
     if fault is not None:
-        raise fault
+        try:
+            raise fault
+        finally:
+            fault = None  # its traceback holds this frame: a ring that would keep the text of the message
     message.firsts = firsts
     return firsts
 
