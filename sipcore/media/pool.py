@@ -225,8 +225,14 @@ class NgPool:
         message["figures"] = ["brief"]  # rtpengine passes over it
         message |= {"from-tag": from_tag} if from_tag or via_branch else {}
         message |= {"via-branch": via_branch} if via_branch else {}
+        figures: Mapping[str, Decoded] = {}
+        if not call.member.ours and not via_branch:
+            # rtpengine ends a whole call without telling its figures.
+            with contextlib.suppress(MediaUnavailable, MediaRefused):
+                figures = await self._request(call.member, {"command": "query", "call-id": call_id})
         reply = await self._request(call.member, message)
-        return read_call_media(call_id, reply) if "tags" in reply else None
+        figures = figures or reply
+        return read_call_media(call_id, figures) if "tags" in figures else None
 
     async def query(self, call_id: str) -> CallMedia:
         """What has arrived so far, from whom."""
