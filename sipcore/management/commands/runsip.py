@@ -74,10 +74,10 @@ from sipcore.workers.sockets import take_over
 
 PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
 
-GARBAGE = 5_000, 4, 20
+GARBAGE = 2_000, 5, 20
 """New objects after which the collector looks for rings among them, and so on for the older ones. A call leaves 200 for
-half a minute and hardly a ring: with Python's 700 they were looked through while they were in use. 20,000 at once take
-20 ms, which is as long as the loop may be held up."""
+half a minute and hardly a ring: with Python's 700 they were looked through while they were in use. 10,000 at once take
+10 ms, for which everybody waits."""
 
 STORE_STOP_SECONDS = 1.0
 LOG_STOP_SECONDS = 0.4
