@@ -38,7 +38,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SDP_LINE = re.compile(r"[a-z]=")
 _NO_CONTROLS: dict[int, int | str] = {
     **{code: 0x2400 + code for code in range(32)}, 0x7F: 0x2421, 9: " ",
-    **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+    **{code: f"\\x{code:02x}" for code in (*range(0x80, 0xA1), 0xAD)},  # also blanks and hyphens that nobody sees
     **{code: f"\\u{code:04x}" for code in (
         0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000), 0xFEFF,
         0xFFFE, 0xFFFF,

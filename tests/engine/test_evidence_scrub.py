@@ -246,6 +246,7 @@ class Fuzzing(unittest.TestCase):
 
     @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=600))
+    @example("REGISTER\xa0sip:\xadx".encode())
     def test_anything_at_all_is_shown_harmlessly(self, data):
         text = scrubbed(data)
         self.assertTrue(all(c.isprintable() or c in "\n" or ord(c) > 0x2FF for c in text), text)
