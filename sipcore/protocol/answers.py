@@ -20,6 +20,7 @@ OVERHEAD = 120
 SLICES = 8
 """Of one lifetime. More would be kept more exactly, and each new request is looked for in all of them."""
 
+_MARK = 8  # bytes
 _COPIED = frozenset(("Via", "From", "To", "Call-ID", "CSeq", "Record-Route"))
 _NEWLINE = "\r\n"
 _START = b"SIP/2.0 "
@@ -57,25 +58,29 @@ class Answers:
         return False
 
     def find(self, key: str, request: Request, flow: Flow) -> bytes | None:
-        """The answer to ``request``, which repeats the one that had this transaction key; None when it is new."""
+        """The answer to ``request``, which repeats the one that had this transaction key; None when it is new. One of
+        another Call-ID or CSeq is new, although its sender used a branch twice: what was answered to the other one
+        is not true of it."""
         digest = _digest(key)
-        for one in self._slices:
+        for one in reversed(self._slices):
             if digest in one:
-                return self._whole(one[digest], request, flow)
+                kept = one[digest]
+                return self._whole(kept[_MARK:], request, flow) if kept[:_MARK] == _mark(request) else None
         return None
 
-    def keep(self, key: str, response: Response, data: bytes, now: float) -> None:
-        """``data`` are the bytes of ``response``, which was made by make_response."""
-        self.keep_short(key, _short(response, data) if response.copied else data, now)
+    def keep(self, key: str, request: Request, response: Response, data: bytes, now: float) -> None:
+        """``data`` are the bytes of ``response`` to ``request``, which was made by make_response."""
+        self.keep_short(key, request, _short(response, data) if response.copied else data, now)
 
-    def keep_short(self, key: str, data: bytes, now: float) -> None:
+    def keep_short(self, key: str, request: Request, data: bytes, now: float) -> None:
         """``data``: status, reason and the lines that are no copies, each with its line end before and behind it."""
+        data = _mark(request) + data
         size = len(data) + OVERHEAD
         slices = self._slices
         if not slices or slices[-1].end < now + self._lifetime or slices[-1].size * SLICES > self._memory:
             slices.append(_Slice(now + self._lifetime * (1 + 1 / SLICES)))
         newest = slices[-1]
-        if len(data) > LARGE:
+        if len(data) > LARGE + _MARK:
             if self._large + size > ALL_LARGE:
                 return  # a repetition will be answered as if it were new
             self._large += size
@@ -119,6 +124,16 @@ def _short(response: Response, data: bytes) -> bytes:
     own = data.index((_NEWLINE + name + ": ").encode())
     end = len(data) if response.body else -len(_NO_BODY)
     return data[len(_START) : data.index(b"\r")] + data[own:end]
+
+
+def _mark(request: Request) -> bytes:
+    """What a repetition has and another request has not."""
+    headers = request.firsts
+    if headers is None:
+        mark = hash((request.get("Call-ID"), request.get("CSeq")))
+    else:
+        mark = hash((headers.get("Call-ID"), headers.get("CSeq")))
+    return mark.to_bytes(_MARK, "big", signed=True)
 
 
 def _digest(key: str) -> int:

@@ -254,12 +254,15 @@ class Endpoint:
         key = event.request.transaction_key
         if event.request.came_after == self._accepted or event.request.method == "ACK":
             return False
-        if key not in self._answers and key not in self._servers:
-            return False
         answer = self._answers.find(key, event.request, event.flow)
-        answered = answer is not None or self._servers[key].state in _ANSWERED
-        if answer is None and "resend" in self._servers[key].fire("request"):
-            answer = self._servers[key].sent
+        answered = answer is not None
+        if answer is None:
+            transaction = self._servers.get(key)
+            if transaction is None:
+                return False
+            answered = transaction.state in _ANSWERED
+            if "resend" in transaction.fire("request"):
+                answer = transaction.sent
         if answer is not None:
             self._outbox.append((answer, _way_back(event.request, event.flow)))
         self._events.appendleft(Retransmission(event.flow, event.request.method, event.request, answered))
@@ -301,8 +304,9 @@ class Endpoint:
         elif "send" in transaction.fire(_kind_of(status)):
             transaction.sent = data
             self._outbox.append((data, flow))
-            del self._servers[transaction.key]
-            self._answers.keep_short(transaction.key, f"{status} {REASONS[status]}\r\n{own}".encode("ascii"), now)
+            key = transaction.key
+            del self._servers[key]
+            self._answers.keep_short(key, request, f"{status} {REASONS[status]}\r\n{own}".encode("ascii"), now)
 
     def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
         """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
@@ -340,7 +344,7 @@ class Endpoint:
         if transaction.kind is Kind.SERVER and transaction.state is State.COMPLETED:
             del self._servers[transaction.key]
             if not transaction.flow.reliable:
-                self._answers.keep(transaction.key, response, data, now)
+                self._answers.keep(transaction.key, transaction.request, response, data, now)
             return
         self._run(transaction, actions, now, sent=True)
 

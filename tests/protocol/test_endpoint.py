@@ -12,7 +12,7 @@ from .link import request
 STRANGER = Flow("UDP", SERVER, ("198.51.100.66", 5060))
 
 
-def register(via: str = "SIP/2.0/UDP 192.168.1.20:5062;branch=z9hG4bK-1;rport", **headers: str) -> bytes:
+def register(via: str = "SIP/2.0/UDP 192.168.1.20:5062;branch=z9hG4bK-1;rport", **headers) -> bytes:
     message = request("REGISTER", **headers)
     message.prepend("Via", via)
     return message.to_bytes()
@@ -316,6 +316,25 @@ class MemoryTest(unittest.TestCase):
                 self.assertIsInstance(endpoint.next_event(), events.Retransmission)
                 (first, _), (second, _) = endpoint.datagrams_to_send()
                 self.assertEqual(first, second)
+
+    def test_another_request_under_a_branch_used_before_gets_no_answer_of_that_one(self):
+        endpoint = new_endpoint()
+        endpoint.receive_datagram(register(call_id="one"), FLOW, 0.0)
+        asked = endpoint.next_event().request
+        first = endpoint.accept(asked, FLOW, 0.0)
+        endpoint.respond(first, make_response(asked, 200), 0.0)
+        for headers in ({"call_id": "two"}, {"call_id": "one", "cseq": 2}):
+            packet = register(**headers)
+            endpoint.receive_datagram(packet, FLOW, 1.0)
+            endpoint.receive_datagram(packet, FLOW, 1.0)
+            event = endpoint.next_event()
+            self.assertIsInstance(event, events.RequestReceived)
+            transaction = endpoint.accept(event.request, FLOW, 1.0)
+            endpoint.respond(transaction, make_response(event.request, 403), 1.0)
+            self.assertIsInstance(endpoint.next_event(), events.Retransmission, "the second of the two packets")
+            *_, answer, again = endpoint.datagrams_to_send()
+            self.assertEqual(answer, again)
+            self.assertTrue(answer[0].startswith(b"SIP/2.0 403"))
 
     def test_a_line_that_was_changed_in_the_answer_is_repeated_so(self):
         endpoint = new_endpoint()
