@@ -8,7 +8,7 @@ from functools import lru_cache
 from sipcore.protocol.digest import Credentials
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
-from sipcore.protocol.headers import STAR, Contact, clean_text, parse_contact
+from sipcore.protocol.headers import SHORT, STAR, Contact, clean_text, parse_contact
 from sipcore.protocol.message import Request
 from sipcore.protocol.uri import Uri
 from sipcore.registrar import (
@@ -38,8 +38,9 @@ def read_registration(request: Request, credentials: Credentials, flow: Flow) ->
         for contact in contacts:
             if _leads_nowhere(contact.uri, flow):
                 raise SipError(400, "Bad Contact")
-        if len(contacts) == 1 and request.single and request.firsts is not None:
-            asked = (_contact_of(request.firsts["Contact"]),)
+        text = request.firsts["Contact"] if request.single and request.firsts is not None and contacts else ","
+        if len(text) <= SHORT and "," not in text:  # one, written as most are
+            asked = (_contact_of(text),)
         else:
             asked = tuple([_contact(contact) for contact in contacts])
             if len({contact.key for contact in asked}) < len(asked):

@@ -240,6 +240,12 @@ class Refusing(EngineTestCase):
         self.phone.domain = "192.0.2.1"
         self.assertEqual(self.phone.send(self.phone.request()).status, 401)
 
+    def test_a_contact_beside_nothing_is_read_as_if_it_stood_alone(self):
+        self.assertEqual(self.phone.register().status, 200)
+        answer = self.phone.register("<sip:{number}@192.168.1.5:5062>;expires=0,")
+        self.assertEqual((answer.status, answer.getall("Contact")), (200, []))
+        self.assertEqual(self.phone.register(",<sip:{number}@192.168.1.5:5062>").status, 200)
+
     def test_a_contact_at_the_server_itself_is_refused(self):
         self.assertEqual(self.phone.register("<sip:1001@192.0.2.1:5060>").status, 400)
 
