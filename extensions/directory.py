@@ -148,7 +148,7 @@ class DjangoDirectory:
     ) -> Sequence[Binding]:  # fmt: skip
         rows = self._ours(BindingRow.objects.filter(node=node, expires_at__gt=_moment(now)))
         if before is not None:
-            rows = rows.filter(refreshed_at__lte=_moment(before))
+            rows = rows.filter(Q(refreshed_at__lte=_moment(before)) | Q(refreshed_at__gt=_moment(now)))
         rows = rows.order_by("extension_id", "key")
         if after is not None:
             account, key = after

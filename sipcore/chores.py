@@ -218,6 +218,7 @@ class Chores:
         def follow() -> None:
             # At once for all, in the loop's thread: nothing there compares a time of before with one of after.
             self._clock.follow(moved)
+            self._started_at += moved
             if self._core.calls is not None:
                 self._core.calls.clock_set(moved)
             if self.guard is not None:

@@ -80,7 +80,7 @@ class MemoryDirectory:
     ) -> Sequence[Binding]:  # fmt: skip
         self._call("living")
         behind = [b for id, b in sorted(self.rows.items()) if b.expires_at > now and (after is None or id > after)]
-        return [b for b in behind if before is None or b.refreshed_at <= before][:limit]
+        return [b for b in behind if before is None or not before < b.refreshed_at <= now][:limit]
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         return {id for id in ids if id in self.rows and self.rows[id].expires_at > now}
@@ -99,6 +99,8 @@ class MemoryDirectory:
         self._call("shift")
         for binding in self.rows.values():
             binding.expires_at += seconds
+            binding.refreshed_at += seconds
+            binding.registered_at += seconds
 
     def sweep(self, before: float, limit: int) -> int:
         old = [id for id, binding in self.rows.items() if binding.expires_at < before][:limit]

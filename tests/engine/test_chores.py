@@ -104,6 +104,32 @@ class ChoresTests(TestCase):
         self.assertIn(stored.id, self.engine.core.keepalive.slice(1.0))
         self.assertNotIn(newer.id, self.engine.core.keepalive.slice(1.0))
 
+    def test_who_was_there_before_the_start_is_taken_up_also_when_the_clock_was_set(self):
+        """Ahead before the reboot, or set to the right time between the start and the reading."""
+        for case, ahead, steps in (("behind", 900.0, [0.0]), ("set", -1.0, [900.0, 0.0])):
+            with self.subTest(case):
+                engine = Engine()
+                self.addCleanup(engine.log.close)
+                engine.directory.add("1001")
+                self.assertEqual(Phone(engine).register().status, 200)
+                (stored,) = engine.directory.rows.values()
+                clock = engine.clock
+                clock.step = lambda steps=steps: steps.pop(0)
+                clock.follow = lambda moved, clock=clock: setattr(clock, "epoch", clock.epoch + moved)
+                restarted = Engine(keepalive_interval=20.0)
+                self.addCleanup(restarted.log.close)
+                chores = Chores(
+                    restarted.core, InstantStore(), engine.directory, clock, restarted.log, lambda wall: None,
+                    lambda work: work(), engine.directory,
+                )
+                engine.directory.rows[stored.id] = replace(stored, refreshed_at=clock.wall() + ahead)
+                chores.started()
+                if case == "set":
+                    chores.every_second()
+                clock.time += 1
+                chores.every_second()
+                self.assertIn(stored.id, restarted.core.keepalive.slice(1.0))
+
     def test_after_a_start_all_phones_are_pinged_though_they_are_taken_up_a_few_at_a_time(self):
         self.directory.add("1001")
         self.assertEqual(Phone(self.engine).register().status, 200)
