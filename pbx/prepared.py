@@ -169,9 +169,10 @@ def _on_postgresql(database: Any, statements: bytes) -> list[tuple[Any, ...]]:
             if postgres.pgconn.status != ConnStatus.OK:
                 raise psycopg.OperationalError("the connection is lost")
             error = psycopg.errors.error_from_result(result)
-            if isinstance(error, psycopg.errors.FeatureNotSupported):  # a migration has changed a column since PREPARE
+            # A migration has changed a column since PREPARE; or somebody between us and the server knows no statement.
+            if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName):
                 postgres.close()
-                raise psycopg.OperationalError("planned for other columns")
+                raise psycopg.OperationalError("the prepared statement is of no use any more")
             raise error
         if not result.ntuples:
             return []

@@ -230,8 +230,13 @@ class NgPool:
             # rtpengine ends a whole call without telling its figures.
             with contextlib.suppress(MediaUnavailable, MediaRefused):
                 figures = await self._request(call.member, {"command": "query", "call-id": call_id})
-        reply = await self._request(call.member, message)
-        figures = figures or reply
+        try:
+            reply = await self._request(call.member, message)
+        except (MediaUnavailable, MediaRefused):
+            if not figures:
+                raise
+        else:
+            figures = figures or reply
         return read_call_media(call_id, figures) if "tags" in figures else None
 
     async def query(self, call_id: str) -> CallMedia:
