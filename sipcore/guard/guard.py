@@ -199,7 +199,9 @@ class Guard:
             for number in self._good.get(key, ()):
                 numbers.setdefault(number, set())
             source.known, source.asked_at, source.asking = numbers, now, False
-            if self._guesses_many(source, now):
+            # Another worker, or an administrator, may have been first: made again it would last twice as long.
+            whole = self.blocks.get(key, "")
+            if (whole is None or whole.until <= now) and self._guesses_many(source, now):
                 self._block_source(key, source, "", now)
 
     # What an administrator did

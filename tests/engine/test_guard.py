@@ -235,6 +235,25 @@ class GuessingTests(GuardCase):
         self.answer(self.guard)
         self.assertTrue(self.is_barred("2007", host=ATTACKER))
 
+    def test_an_answer_that_comes_after_the_block_of_another_worker_makes_none(self):
+        """It saw the same guesses, and its store answered first."""
+        self.guard.ask = lambda: None
+        self.guess()
+        block = Block(ATTACKER, "", "guessing", self.now, self.now + 600.0)
+        self.guard.loaded([block])
+        self.answer(self.guard)
+        self.assertEqual([], self.guard.made)
+        self.assertIs(block, self.guard.shuts_out(ATTACKER, self.now + 599.0))
+        self.assertIsNone(self.guard.shuts_out(ATTACKER, self.now + 601.0))
+
+    def test_an_answer_does_not_replace_the_block_of_an_administrator(self):
+        self.guard.ask = lambda: None
+        self.guess()
+        block = Block(ATTACKER, "", ADMINISTRATOR, self.now, self.now + 86400.0)
+        self.guard.loaded([block])
+        self.answer(self.guard)
+        self.assertIs(block, self.guard.shuts_out(ATTACKER, self.now + 3600.0))
+
     def test_an_ipv6_customer_is_one_source(self):
         for index in range(6):
             self.fail(str(2001 + index), host=f"2001:db8:1:2::{index + 1:x}")
