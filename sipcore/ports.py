@@ -117,8 +117,8 @@ class Directory(Protocol):
         before: float | None = None,
     ) -> Sequence[Binding]:  # fmt: skip
         """The bindings of this node that have not ended, for the keep-alive after a start, in the order of their ids:
-        at most ``limit`` of those behind ``after``, and none that was refreshed between ``before`` and ``now``. (A later
-        time is of a clock that went ahead.)"""
+        at most ``limit`` of those behind ``after``, and none that was refreshed between ``before`` and ``now``. (Later
+        still is a time of a clock that went ahead.)"""
 
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
         """Which of these bindings have neither ended nor been removed by an administrator."""
