@@ -12,6 +12,7 @@ from tests.media.phones import deaf, empty, hears
 from tests.support.caller import Address, Caller, Dialog, UdpWire
 from tests.support.cases import PASSWORD, OnSqlite, PbxCase
 from tests.support.kamailio_edge import HOST, KamailioEdge
+from tests.support.phone import Phone
 from tests.support.processes import wait_until
 
 PRIVATE = "192.168.77.50"  # what a phone behind a router takes for its address
@@ -31,6 +32,15 @@ class EdgeWire(UdpWire):
             self.kept_open += 1
             return b"\r\n", got[1]
         return got
+
+
+class Forger(Phone):
+    """Its REGISTER comes as if within a dialog, and brings a Path of its own."""
+
+    def request(self, method: str, headers: list[str]) -> bytes:
+        own = f"Path: <sip:{HOST};lr;received=sip:127.0.0.99%3A5060>\r\nRoute: <sip:{HOST};lr>\r\nTo:".encode()
+        head, _, rest = super().request(method, headers).partition(b"To:")
+        return head + own + rest.replace(b"\r\n", b";tag=x\r\n", 1)
 
 
 class EdgeTests(PbxCase):
@@ -76,6 +86,13 @@ class EdgeTests(PbxCase):
         self.assertEqual((binding["remote_host"], binding["remote_port"]), self.edge.server)
         self.assertRegex(binding["path"], rf"^<sip:{re.escape(HOST)}:\d+;lr;received=sip:127\.0\.0\.31:\d+>$")
         wait_until(lambda: phone.pump(0.05) or phone.wire.kept_open, "the edge's keep-alive")
+
+    def test_the_way_back_is_the_edges_whatever_the_phone_writes(self):
+        number = self.new_extension()
+        with Forger(self.edge.server, number, PASSWORD, self.pbx.domain) as phone:
+            self.assertEqual(phone.register().status, 200)
+        (binding,) = self.pbx.bindings(number)
+        self.assertRegex(binding["path"], rf"^<sip:{re.escape(HOST)}:\d+;lr;received=sip:127\.0\.0\.1:\d+>$")
 
     def test_a_call_with_sound_both_ways_ended_by_who_was_called(self):
         ann, ann_speaks, anns, ben, ben_speaks, bens = self.talk("")
