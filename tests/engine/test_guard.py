@@ -32,7 +32,7 @@ class GuardCase(TestCase):
     def sender(self, number="1001", host=OFFICE, call_id="old@phone", port=5062) -> Sender:
         return Sender(host, number, call_id, port, "Zoiper")
 
-    def fail(self, number="1001", times=1, every=1.0, cause="wrong_password", **who) -> None:
+    def fails(self, number="1001", times=1, every=1.0, cause="wrong_password", **who) -> None:
         """Fails as often as it is allowed to."""
         for _ in range(times):
             sender = self.sender(number, **who)
@@ -49,64 +49,64 @@ class GuardCase(TestCase):
 
 class OldPasswordTests(GuardCase):
     def test_a_few_failures_cost_nothing(self):
-        self.fail(times=9)
+        self.fails(times=9)
         self.assertEqual(self.wait(), 0.0)
 
     def test_the_tenth_in_a_row_is_slowed_for_a_few_seconds(self):
-        self.fail(times=10, every=0.0)
+        self.fails(times=10, every=0.0)
         self.assertEqual(self.wait(), 5.0)
         self.now += 5.0
         self.assertEqual(self.wait(), 0.0)
 
     def test_the_wait_grows_up_to_a_minute(self):
-        self.fail(times=10, every=0.0)
+        self.fails(times=10, every=0.0)
         waits = []
         for _ in range(7):
             waits.append(self.wait())
             self.now += waits[-1]
-            self.fail(every=0.0)
+            self.fails(every=0.0)
         self.assertEqual(waits, [5.0, 10.0, 20.0, 30.0, 60.0, 60.0, 60.0])
 
     def test_success_clears_it(self):
-        self.fail(times=12)
+        self.fails(times=12)
         self.guard.succeeded(self.sender(), self.now)
         self.assertEqual(self.wait(), 0.0)
-        self.fail(times=9, every=0.0)
+        self.fails(times=9, every=0.0)
         self.assertEqual(self.wait(), 0.0)
 
     def test_failures_far_apart_are_not_in_a_row(self):
-        self.fail(times=30, every=601.0)
+        self.fails(times=30, every=601.0)
         self.assertEqual(self.wait(), 0.0)
 
     def test_a_phone_that_tries_each_minute_for_a_day_is_slowed_and_never_blocked(self):
-        self.fail(times=1440, every=60.0)
+        self.fails(times=1440, every=60.0)
         self.assertFalse(self.is_barred())
         self.assertEqual(self.guard.made, [])
         self.assertGreater(self.guard.failures.get(OFFICE).pairs["1001"].failures, 600)
 
     def test_another_number_of_that_address_is_not_slowed(self):
-        self.fail(times=12)
+        self.fails(times=12)
         self.assertEqual(self.wait("1002"), 0.0)
 
     def test_the_same_number_elsewhere_is_not_slowed(self):
-        self.fail(times=12, every=0.0)
+        self.fails(times=12, every=0.0)
         self.assertGreater(self.wait(), 0.0)
         self.assertEqual(self.wait(host="198.51.100.8"), 0.0)
 
     def test_a_device_that_is_registered_there_is_not_slowed_with_its_neighbour(self):
         self.devices = [KnownDevice(OFFICE, "1001", "good@phone", 5070)]
-        self.fail(times=12, every=0.0)
+        self.fails(times=12, every=0.0)
         self.assertGreater(self.wait(), 0.0)
         self.assertEqual(self.wait(call_id="good@phone", port=40000), 0.0)
         self.assertEqual(self.wait(call_id="invite@phone", port=5070), 0.0)
 
     def test_a_registered_device_whose_password_was_changed_is_slowed_itself(self):
         self.devices = [KnownDevice(OFFICE, "1001", "old@phone", 5062)]
-        self.fail(times=12, every=0.0)
+        self.fails(times=12, every=0.0)
         self.assertGreater(self.wait(), 0.0)
 
     def test_hammering_blocks_that_number_there_and_nothing_else(self):
-        self.fail(times=120, every=1.0)
+        self.fails(times=120, every=1.0)
         self.assertTrue(self.is_barred())
         self.assertFalse(self.is_barred("1002"))
         self.assertFalse(self.is_barred(host="198.51.100.8"))
@@ -117,15 +117,15 @@ class OldPasswordTests(GuardCase):
 
     def test_hammering_does_not_block_the_device_that_is_registered_there(self):
         self.devices = [KnownDevice(OFFICE, "1001", "good@phone", 5070)]
-        self.fail(times=120)
+        self.fails(times=120)
         self.assertTrue(self.is_barred())
         self.assertFalse(self.is_barred(call_id="good@phone", port=5070))
 
     def test_a_disabled_extension_is_slowed_but_never_blocked(self):
         """Only who has the right password is told apart."""
         for number in range(1001, 1020):
-            self.fail(str(number), cause="disabled")
-        self.fail(times=300, cause="disabled")
+            self.fails(str(number), cause="disabled")
+        self.fails(times=300, cause="disabled")
         self.assertGreater(self.wait(), 0.0)
         self.assertEqual(self.guard.made, [])
 
@@ -133,7 +133,7 @@ class OldPasswordTests(GuardCase):
         """Else whoever has patience could tell them apart."""
         for cause in ("unknown_extension", "wrong_password", "no_credential", "stale_credential"):
             self.guard = self.make()
-            self.fail(times=120, cause=cause)
+            self.fails(times=120, cause=cause)
             self.assertTrue(self.is_barred(), cause)
             self.assertEqual(["1001"], [block.number for block in self.guard.made], cause)
 
@@ -141,12 +141,12 @@ class OldPasswordTests(GuardCase):
         for cause in ("unknown_extension", "no_credential", "stale_credential"):
             self.guard = self.make()
             for number in range(2001, 2006):
-                self.fail(str(number), host=ATTACKER, cause="unknown_extension")
-            self.fail("1001", host=ATTACKER, cause=cause)
+                self.fails(str(number), host=ATTACKER, cause="unknown_extension")
+            self.fails("1001", host=ATTACKER, cause=cause)
             self.assertTrue(self.is_barred("3000", host=ATTACKER), cause)
 
     def test_giving_it_a_password_lets_it_in_at_once(self):
-        self.fail(times=120, cause="no_credential")
+        self.fails(times=120, cause="no_credential")
         self.guard.pardon(["1001"])
         self.assertFalse(self.is_barred())
         self.assertEqual(0.0, self.wait())
@@ -154,21 +154,21 @@ class OldPasswordTests(GuardCase):
     def test_an_office_that_waits_for_its_passwords_is_not_blocked(self):
         """Even when somebody mistypes his."""
         for number in range(1001, 1020):
-            self.fail(str(number), cause="no_credential")
-        self.fail("1030")
-        self.fail("1031")
+            self.fails(str(number), cause="no_credential")
+        self.fails("1030")
+        self.fails("1031")
         self.assertFalse(self.is_barred("1040"))
         self.assertEqual([], self.guard.made)
 
     def test_other_refusals_do_not_count(self):
-        self.fail(times=50, cause="too_many_devices")
+        self.fails(times=50, cause="too_many_devices")
         self.assertEqual(len(self.guard.failures), 0)
 
 
 class GuessingTests(GuardCase):
     def guess(self, numbers=range(2001, 2007), **who) -> None:
         for number in numbers:
-            self.fail(str(number), host=ATTACKER, cause="unknown_extension", **who)
+            self.fails(str(number), host=ATTACKER, cause="unknown_extension", **who)
 
     def test_six_numbers_block_the_address(self):
         self.guess(range(2001, 2006))
@@ -222,7 +222,7 @@ class GuessingTests(GuardCase):
         self.devices = [KnownDevice(OFFICE, number) for number in numbers]
         for _ in range(20):
             for number in numbers:
-                self.fail(number, every=0.0)
+                self.fails(number, every=0.0)
             self.now += 60
         self.assertEqual(self.guard.made, [])
 
@@ -256,7 +256,7 @@ class GuessingTests(GuardCase):
 
     def test_an_ipv6_customer_is_one_source(self):
         for index in range(6):
-            self.fail(str(2001 + index), host=f"2001:db8:1:2::{index + 1:x}")
+            self.fails(str(2001 + index), host=f"2001:db8:1:2::{index + 1:x}")
         self.assertTrue(self.is_barred("2001", host="2001:db8:1:2:ffff::1"))
         self.assertFalse(self.is_barred("2001", host="2001:db8:1:3::1"))
 
@@ -271,14 +271,14 @@ class GuessingTests(GuardCase):
     def test_trusted_networks_are_never_slowed_or_blocked(self):
         self.guard = self.make(trusted=lambda host: host == ATTACKER)
         self.guess(range(2001, 2100))
-        self.fail("2001", times=200, host=ATTACKER)
+        self.fails("2001", times=200, host=ATTACKER)
         self.assertEqual(self.wait("2001", host=ATTACKER), 0.0)
         self.assertFalse(self.is_barred("2001", host=ATTACKER))
 
     def test_nought_switches_off(self):
         self.guard = self.make(numbers=0, failures=0)
         self.guess(range(2001, 2100))
-        self.fail("2001", times=200, host=ATTACKER)
+        self.fails("2001", times=200, host=ATTACKER)
         self.assertEqual(self.guard.made, [])
         self.assertEqual(self.wait("2001", host=ATTACKER), 0.0)
 
@@ -298,15 +298,15 @@ class AdministratorTests(GuardCase):
 
     def test_lifting_forgets_what_led_to_it(self):
         for number in range(2001, 2007):
-            self.fail(str(number))
+            self.fails(str(number))
         self.guard.lift(OFFICE, "")
         self.assertFalse(self.is_barred("2001"))
         self.assertEqual(self.guard.made, [])
-        self.fail("2001")
+        self.fails("2001")
         self.assertFalse(self.is_barred("2001"))
 
     def test_a_new_password_ends_slowing_and_blocks_of_that_number_at_once(self):
-        self.fail(times=120)
+        self.fails(times=120)
         self.assertTrue(self.is_barred())
         self.guard.pardon(["1001"])
         self.assertFalse(self.is_barred())
@@ -314,7 +314,7 @@ class AdministratorTests(GuardCase):
 
     def test_a_repaired_number_passes_the_block_of_the_address_where_it_was_tried(self):
         for number in range(2001, 2007):
-            self.fail(str(number))
+            self.fails(str(number))
         self.guard.pardon(["2001"])
         self.assertFalse(self.is_barred("2001"))
         self.assertTrue(self.is_barred("2002"))
@@ -323,7 +323,7 @@ class AdministratorTests(GuardCase):
     def test_a_repair_does_not_excuse_what_comes_after_it(self):
         self.guard.pardon(["2001", "1001"])
         for number in range(2001, 2007):
-            self.fail(str(number))
+            self.fails(str(number))
         self.assertTrue(self.is_barred("2001"))
         self.assertTrue(self.is_barred("1001"))
 
@@ -337,7 +337,7 @@ class AdministratorTests(GuardCase):
 
     def test_setting_the_clock_leaves_them_as_long_as_they_were(self):
         self.block()
-        self.fail("1001", times=12, host=ATTACKER, every=0.0)
+        self.fails("1001", times=12, host=ATTACKER, every=0.0)
         wait = self.wait("1001", host=ATTACKER)
         for moved in (7200.0, -14400.0):
             self.now += moved
@@ -370,7 +370,7 @@ class BoundsTests(GuardCase):
     def test_one_source_keeps_few_numbers(self):
         self.guard = self.make(numbers=0)
         for index in range(1000):
-            self.fail(str(index))
+            self.fails(str(index))
         self.assertEqual(self.guard.failures.pairs, failures.PAIRS_OF_A_SOURCE)
 
     def test_blocks_are_bounded_and_those_that_end_first_go_first(self):
@@ -384,7 +384,7 @@ class BoundsTests(GuardCase):
         self.assertIsNotNone(self.guard.shuts_out("10.0.0.200", self.now))
 
     def test_old_failures_are_forgotten(self):
-        self.fail(times=3)
+        self.fails(times=3)
         self.now += 601
         self.guard.sweep(self.now)
         self.assertEqual((len(self.guard.failures), self.guard.failures.pairs), (0, 0))
