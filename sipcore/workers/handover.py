@@ -41,6 +41,10 @@ _REQUESTS = (
 _CALL_ID = (b"\nCall-ID:", b"\ni:")
 _HAS_TO_TAG = re.compile(rb"\n(?:To|t)[ \t]*:[^\n]*;[ \t]*tag=", re.IGNORECASE)
 
+SPARED_AT_ONCE = 200
+"""Numbers that a block spares, told in one message: in any script they fit into it. A block is told in as many as it
+takes."""
+
 SAY_SECONDS = 10.0
 """Between two lines about what could not be handed over."""
 
@@ -57,7 +61,8 @@ class Handover:
         self._used: set[str] = set()
         """Connections of ours over which calls go that live elsewhere: their end has to be told."""
         self._say_at = 0.0
-        self._told = 0
+        self._told = 0, 0
+        """Messages lost and messages not understood, as far as that has been said."""
         self._take: dict[Kind, Callable[[Any, bytes], None]] = {
             Kind.SEND: self._send,
             Kind.LOST: lambda head, _: core.flow_failed(flow_of(head)),
@@ -66,7 +71,7 @@ class Handover:
             Kind.REACHABLE: lambda head, _: self._accounts_changed(head),
             Kind.UNANSWERED: lambda head, _: core.unanswered(BindingId(head[0], head[1]), head[2]),
             Kind.TRIED: self._tried,
-            Kind.BLOCKED: lambda head, _: guard.loaded(_blocks(head)),
+            Kind.BLOCKED: lambda head, _: guard.loaded([Block(**{**head, "spared": set(head["spared"])})]),
             Kind.STOPPED: lambda head, _: self._stopped(),
         }
         core.moved = self.moved
@@ -225,8 +230,11 @@ class Handover:
             self._links.tell_all(Kind.TRIED, [head, cause])
 
     def blocked(self, blocks: list[Block]) -> None:
-        """The guard has made these."""
-        self._links.tell_all(Kind.BLOCKED, [asdict(block) | {"spared": sorted(block.spared)} for block in blocks])
+        """The guard has made these: one by one, since a scan from many addresses makes hundreds in a second."""
+        for block in blocks:
+            told, spared = asdict(block), sorted(block.spared)
+            for start in range(0, len(spared) or 1, SPARED_AT_ONCE):  # the other end adds them up
+                self._links.tell_all(Kind.BLOCKED, told | {"spared": spared[start : start + SPARED_AT_ONCE]})
 
     def stopped(self) -> None:
         """Our calls have been ended."""
@@ -234,11 +242,12 @@ class Handover:
 
     def every_second(self) -> None:
         """An administrator should know when something was lost between two workers."""
-        now, lost = self._clock.now(), self._links.lost
-        if lost > self._told and now >= self._say_at:
-            self._log.warning(f"Overload: {lost - self._told} messages could not be handed to another worker")
-            self._told, self._say_at = lost, now + SAY_SECONDS
-
-
-def _blocks(head: list[dict[str, Any]]) -> list[Block]:
-    return [Block(**{**block, "spared": set(block["spared"])}) for block in head]
+        now, links = self._clock.now(), self._links
+        if now < self._say_at or (links.lost, links.misunderstood) == self._told:
+            return
+        lost, misunderstood = links.lost - self._told[0], links.misunderstood - self._told[1]
+        if lost:
+            self._log.warning(f"Overload: {lost} messages could not be handed to another worker")
+        if misunderstood:
+            self._log.warning(f"{misunderstood} messages of another worker were not understood: restart runsip")
+        self._told, self._say_at = (links.lost, links.misunderstood), now + SAY_SECONDS

@@ -5,6 +5,7 @@ Nobody ever waits for another worker: what its inlet does not take is lost, as a
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from contextlib import suppress
@@ -44,7 +45,7 @@ class Kind(Enum):
     """Credentials were refused, or were right after some that were not. Head: the sender for the guard and the cause,
     "" for a success."""
     BLOCKED = b"b"
-    """The guard has made blocks. Head: the blocks."""
+    """The guard has made a block. Head: the block, of the numbers that it spares perhaps only some."""
     STOPPED = b"e"
     """The calls have been ended: nothing more is to be handed over."""
 
@@ -76,14 +77,17 @@ class Links:
         self.inlet = socket.socket(socket.AF_UNIX, kind, fileno=inlet)
         self._outlets = [socket.socket(socket.AF_UNIX, kind, fileno=file) for file in outlets]
         self.lost = 0
-        """Messages that another worker's inlet did not take."""
+        """Messages that another worker's inlet did not take, or that were too long for it."""
         self.misunderstood = 0
 
     def tell(self, worker: int, kind: Kind, head: object = None, data: bytes = b"") -> bool:
         """Whether its inlet has taken it."""
         text = json.dumps(head, separators=(",", ":")).encode()
+        message = b"%b%b\n%b" % (kind.value, text, data)
         try:
-            self._outlets[worker].send(b"%b%b\n%b" % (kind.value, text, data))
+            if len(message) > LARGEST:
+                raise OSError(errno.EMSGSIZE, "the other end would read its beginning only")
+            self._outlets[worker].send(message)
         except OSError:
             self.lost += 1
             return False

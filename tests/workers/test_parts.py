@@ -17,7 +17,7 @@ from sipcore.ports import Binding, BindingId
 from sipcore.protocol.flow import Flow
 from sipcore.udp_socket import CannotListen
 from sipcore.workers.handover import Handover
-from sipcore.workers.links import Kind, Links, make_channel
+from sipcore.workers.links import LARGEST, Kind, Links, make_channel
 from sipcore.workers.log import SharedLog
 from sipcore.workers.membership import Membership, take_membership
 from sipcore.workers.sockets import close, open_shared
@@ -133,6 +133,11 @@ class LinkTests(unittest.TestCase):
         first.tell(1, Kind.STOPPED)
         self.assertEqual([Kind.STOPPED], [message.kind for message in second.read()])
         self.assertEqual(4, second.misunderstood)
+
+    def test_a_message_that_would_arrive_cut_off_is_not_sent(self):
+        first, second = self.links()
+        self.assertFalse(first.tell(1, Kind.PACKET, [*FLOW, 3], b"x" * LARGEST))
+        self.assertEqual((1, []), (first.lost, second.read()))
 
     def test_all_others_are_told(self):
         first, second, third = self.links(3)
@@ -257,6 +262,26 @@ class ToldTests(unittest.TestCase):
         held = self.guards[0].shuts_out("198.51.100.7", 1500.0) or self.guards[0].blocks.get("198.51.100.7", "")
         self.assertEqual(block, held)
 
+    def test_hundreds_of_blocks_in_one_second_are_all_told(self):
+        hosts = [f"198.51.{index >> 8}.{index & 255}" for index in range(600)]
+        numbers = [f"{number}" for number in range(7000, 7020)]
+        blocks = [Block(host, "", "guessing", 1000.0, 2000.0, numbers=numbers, user_agent="x" * 200) for host in hosts]
+        self.ends[1].blocked(blocks)
+        for _ in range(20):  # a wake-up reads so many
+            self.ends[0].read()
+        self.assertEqual(hosts, [host for host in hosts if self.guards[0].shuts_out(host, 1500.0)])
+        self.assertEqual(0, self.ends[0]._links.misunderstood)
+
+    def test_a_block_that_spares_thousands_is_told_with_all_of_them(self):
+        """In any script, and with the longest that a stranger can make of the rest."""
+        spared = {f"{'𝟙' * 28}{number}" for number in range(1000, 3000)}
+        numbers = [f"{'𝟙' * 62}{number}" for number in range(10, 30)]
+        block = Block("198.51.100.7", "", "guessing", 1000.0, 2000.0, numbers=numbers, spared=spared,
+                      user_agent="𝟙" * 255)
+        self.ends[1].blocked([block])
+        self.ends[0].read()
+        self.assertEqual(block, self.guards[0].blocks.get("198.51.100.7", ""))
+
     def test_failures_count_together_and_a_block_is_announced_once(self):
         for number in range(6):
             teller, other = self.ends[number % 2], self.guards[1 - number % 2]
@@ -309,3 +334,10 @@ class ToldTests(unittest.TestCase):
         self.ends[1].every_second()
         [((text,), _)] = self.ends[1]._log.warning.call_args_list
         self.assertIn("3 messages could not be handed to another worker", text)
+
+    def test_what_another_worker_said_and_nobody_understood_is_said(self):
+        self.ends[1]._links.misunderstood = 2
+        self.ends[1].every_second()
+        self.ends[1].every_second()
+        [((text,), _)] = self.ends[1]._log.warning.call_args_list
+        self.assertIn("2 messages of another worker were not understood", text)
