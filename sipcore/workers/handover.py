@@ -72,7 +72,8 @@ class Handover:
             Kind.UNANSWERED: lambda head, _: core.unanswered(BindingId(head[0], head[1]), head[2]),
             Kind.TRIED: self._tried,
             Kind.BLOCKED: lambda head, _: guard.loaded([Block(**{**head, "spared": set(head["spared"])})]),
-            Kind.STOPPED: lambda head, _: self._stopped(),
+            Kind.STOPPED: lambda head, _: self._calls_stopped(True),
+            Kind.READY: lambda head, _: self._calls_stopped(False),
         }
         core.moved = self.moved
         server.tcp.receive = self.receive
@@ -208,9 +209,10 @@ class Handover:
         else:
             self._guard.succeeded(sender, self._clock.wall())
 
-    def _stopped(self) -> None:
-        if isinstance(self._core.calls, CallsElsewhere):
-            self._core.calls.stopped.set()
+    def _calls_stopped(self, stopped: bool) -> None:
+        calls = self._core.calls
+        if isinstance(calls, CallsElsewhere):
+            (calls.stopped.set if stopped else calls.stopped.clear)()
 
     # What we say to others
 
@@ -235,6 +237,10 @@ class Handover:
             told, spared = asdict(block), sorted(block.spared)
             for start in range(0, len(spared) or 1, SPARED_AT_ONCE):  # the other end adds them up
                 self._links.tell_all(Kind.BLOCKED, told | {"spared": spared[start : start + SPARED_AT_ONCE]})
+
+    def ready(self) -> None:
+        """We have all calls, and serve: whoever stops now waits for ours."""
+        self._links.tell_all(Kind.READY)
 
     def stopped(self) -> None:
         """Our calls have been ended."""

@@ -48,6 +48,8 @@ class Kind(Enum):
     """The guard has made a block. Head: the block, of the numbers that it spares perhaps only some."""
     STOPPED = b"e"
     """The calls have been ended: nothing more is to be handed over."""
+    READY = b"y"
+    """The worker that has all calls serves, perhaps after it had stopped alone and was started again."""
 
 
 class Message(NamedTuple):

@@ -277,6 +277,23 @@ class ManyWorkersTests(WorkersCase):
         self.pbx.start()
         self.ended(a, b, "pbx_stopped", "ANSWERED")
 
+    def test_after_the_calls_stopped_alone_and_came_back_their_end_is_waited_for_again(self):
+        pid = self.world.pids()[FIRST]
+        os.kill(pid, signal.SIGTERM)
+        self.restarted(FIRST, pid)
+        wait_until(lambda: self.pbx.log.count("answers") >= 2, "the media relay is there again")
+        a = self.world.phone_at(FIRST)
+        b = self.world.phone_at(SECOND, wire=lambda: TcpWire(self.world.server))
+        self.addCleanup(a.close)
+        self.addCleanup(b.close)
+        ours, theirs = self.connect(a, b)
+        self.pbx.signal(signal.SIGTERM)
+        a.take_bye(ours)
+        b.take_bye(theirs)  # by the connection that the second worker keeps until then
+        self.assertEqual(0, self.pbx.terminate(6))
+        self.pbx.start()
+        self.ended(a, b, "pbx_stopped", "ANSWERED")
+
     def test_with_fewer_workers_nobody_is_forgotten(self):
         a = self.world.phone_at(SECOND)
         self.addCleanup(a.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -16,6 +17,7 @@ from sipcore.guard.guard import Guard
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.flow import Flow
 from sipcore.udp_socket import CannotListen
+from sipcore.workers.calls_elsewhere import CallsElsewhere
 from sipcore.workers.handover import Handover
 from sipcore.workers.links import LARGEST, Kind, Links, make_channel
 from sipcore.workers.log import SharedLog
@@ -319,6 +321,15 @@ class ToldTests(unittest.TestCase):
         self.ends[1].read()
         for core in self.cores:
             core.unanswered.assert_called_once_with(BindingId(7, "a"), 99.5)
+
+    def test_calls_that_have_stopped_are_waited_for_once_they_are_there_again(self):
+        calls = self.cores[1].calls = CallsElsewhere(Mock(), Mock())
+        self.ends[0].stopped()
+        self.ends[1].read()
+        asyncio.run(asyncio.wait_for(calls.stop(60.0), 5.0))  # at once: nothing comes any more
+        self.ends[0].ready()
+        self.ends[1].read()
+        self.assertFalse(calls.stopped.is_set())
 
     def test_a_message_that_breaks_us_is_lost_alone(self):
         self.ends[0]._links.tell(1, Kind.MOVED, "nonsense")

@@ -432,6 +432,8 @@ class SipServerProcess:
         else:
             self._log.info(f"Worker {self._worker} of {self._workers} is ready, domain {self._domain}")
             asyncio.get_running_loop().add_reader(self._links.inlet, self._handover.read)
+            if self._worker == CALLS:
+                self._handover.ready()
         self._chores.started()
         systemd.notify(f"READY=1\nSTATUS=Listening on {self._listening}")
 
