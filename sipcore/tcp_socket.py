@@ -146,6 +146,12 @@ class TcpSockets:
         connection.output += data
         self._kept += len(data)
 
+    def end(self, flow: Flow, why: str) -> None:
+        """Close this connection; ``why`` is for the log."""
+        connection = self._connections.get(flow.connection)
+        if connection is not None:
+            self._end(connection, why)
+
     def every_second(self, now: float) -> None:
         """Close those whose time is over."""
         for listener in self._paused:
@@ -221,6 +227,8 @@ class TcpSockets:
         self._peers.heard(flow.connection, time.monotonic(), whole=bool(messages), begun=framer.begun)
         for message in messages:
             self.receive(message, flow)
+            if connection.name not in self._connections:
+                return  # it ended over this message
         if framer.fault is not None:
             self._break(connection, framer.fault.reason)
         elif self._kept > KEPT_IN_ALL:

@@ -83,7 +83,9 @@ class Handover:
     # What came to us
 
     def hand_over(self, data: bytes, flow: Flow) -> bool:
-        """Whether it belonged to another worker; that has it now, or it is lost as a datagram may be."""
+        """Whether it belonged to another worker; that has it now, or it is lost as a datagram may be. Over a connection
+        nothing is lost (RFC 3261 17.1.1.2: nobody repeats an INVITE there): then the connection ends, and the phone
+        knows at once."""
         owner = self.owner(data, flow)
         if owner == self._me:
             return False
@@ -96,7 +98,8 @@ class Handover:
             rank = Rank.DIALOG  # to a request of theirs
         if flow.connection:
             self._used.add(flow.connection)
-        self._links.tell(owner, Kind.PACKET, [*flow, int(rank)], data)
+        if not self._links.tell(owner, Kind.PACKET, [*flow, int(rank)], data) and flow.connection:
+            self._server.tcp.end(flow, "another worker has no room for its message")
         return True
 
     def owner(self, data: bytes, flow: Flow) -> int:

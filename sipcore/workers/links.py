@@ -1,7 +1,7 @@
 """The channels between workers: each has an inlet, into which all others write. One message is one packet of a Unix
 socket that the parent has made: nobody else can write into it, and it outlives a worker that dies.
 
-Nobody ever waits for another worker: what its inlet does not take is lost, as a datagram may be."""
+Nobody ever waits for another worker: what its inlet does not take is lost, as a datagram may be, and its sender knows."""
 
 from __future__ import annotations
 
