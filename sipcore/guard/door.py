@@ -12,7 +12,7 @@ from sipcore.clock import Clock
 from sipcore.evidence.recorder import Recorder
 from sipcore.guard.blocks import NUMBER_LIMIT
 from sipcore.guard.failures import Sender
-from sipcore.guard.guard import Guard
+from sipcore.guard.guard import PUT_OFF, Guard
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import clean_text
@@ -27,7 +27,7 @@ class Door:
         self.guard = guard
         self._authenticator, self._clock, self._recorder = authenticator, clock, recorder
         self.tell: Callable[[Sender, str], None] = lambda sender, cause: None
-        """Tells other workers who has failed, or with cause "" succeeded: they count together."""
+        """Tells other workers who has failed or was put off, or with cause "" succeeded: they count together."""
 
     def shuts_out(self, data: bytes, flow: Flow) -> bool:
         """Whether these bytes come from an address from which nothing is answered."""
@@ -71,7 +71,11 @@ class Door:
         """Seconds after which its credentials will be looked at; 0: now."""
         if not len(self.guard.failures) or not self.guard.has_failures(self._source(request, flow)):
             return 0.0
-        return self.guard.delay(self._sender(request, flow), self._clock.wall())
+        sender, now = self._sender(request, flow), self._clock.wall()
+        seconds = self.guard.delay(sender, now)
+        if seconds and self.guard.hammers(sender, now):
+            self.tell(sender, PUT_OFF)
+        return seconds
 
     def failed(self, request: Request, flow: Flow, cause: Cause) -> None:
         """Its credentials were refused."""

@@ -40,6 +40,9 @@ UNPROVABLE = frozenset(("no_credential", "stale_credential"))
 SLOWED = GUESSES | UNPROVABLE | {"disabled"}
 """Causes that slow; ``disabled`` alone, which only the right password brings about, never leads to a block."""
 
+PUT_OFF = "rate_limited"
+"""The cause of a try that was not looked at: each counts for hammering."""
+
 DELAYS = (5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds for which a number is not evaluated, after each failure too many."""
 
@@ -138,6 +141,12 @@ class Guard:
         self._count_try(key, sender, pair, now)
         return pair.slow_until - now
 
+    def hammers(self, sender: Sender, now: float) -> bool:
+        """Whether a try of these that :meth:`delay` has put off counts for a block."""
+        source = self.failures.get(source_key(sender.host))
+        pair = source.pairs.get(sender.number) if source is not None else None
+        return pair is not None and pair.guesses and pair.slow_until > now
+
     # What became of it
 
     def failed(self, sender: Sender, cause: str, now: float) -> None:
@@ -169,7 +178,10 @@ class Guard:
     def failed_elsewhere(self, sender: Sender, cause: str, now: float) -> None:
         """The same seen by another worker, which tells of the block that may come of it; here it only holds."""
         made = len(self.made)
-        self.failed(sender, cause, now)
+        if cause == PUT_OFF:
+            self.delay(sender, now)
+        else:
+            self.failed(sender, cause, now)
         del self.made[made:]
 
     def succeeded(self, sender: Sender, now: float) -> None:

@@ -18,7 +18,7 @@ from sipcore.clock import Clock
 from sipcore.core import Core
 from sipcore.guard.blocks import Block
 from sipcore.guard.failures import Sender
-from sipcore.guard.guard import SLOWED, Guard
+from sipcore.guard.guard import PUT_OFF, SLOWED, Guard
 from sipcore.log import SipLog
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.endpoint import MAGIC
@@ -230,7 +230,7 @@ class Handover:
 
     def tried(self, sender: Sender, cause: str) -> None:
         """Who tries passwords from many ports does not begin anew with each worker."""
-        if not cause or cause in SLOWED:
+        if not cause or cause in SLOWED or cause == PUT_OFF:
             head = [sender.host, sender.number, sender.call_id[:CALL_ID_TOLD], sender.port, sender.user_agent]
             self._links.tell_all(Kind.TRIED, [head, cause])
 

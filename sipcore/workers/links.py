@@ -1,7 +1,8 @@
 """The channels between workers: each has an inlet, into which all others write. One message is one packet of a Unix
 socket that the parent has made: nobody else can write into it, and it outlives a worker that dies.
 
-Nobody ever waits for another worker: what its inlet does not take is lost, as a datagram may be, and its sender knows."""
+Nobody ever waits for another worker: what its inlet does not take is lost, as a datagram may be, and
+:meth:`Links.tell` says so."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ class Kind(Enum):
     UNANSWERED = b"u"
     """A phone did not answer a call at all. Head: its binding's id, and since when (monotonic seconds)."""
     TRIED = b"t"
-    """Credentials were refused, or were right after some that were not. Head: the sender for the guard and the cause,
-    "" for a success."""
+    """Credentials were refused or not looked at, or were right after some that were not. Head: the sender for the guard
+    and the cause, "" for a success."""
     BLOCKED = b"b"
     """The guard has made a block. Head: the block, of the numbers that it spares perhaps only some."""
     STOPPED = b"e"

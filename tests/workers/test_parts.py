@@ -12,10 +12,13 @@ from unittest.mock import Mock
 
 from sipcore.admission import Rank
 from sipcore.guard.blocks import Block
+from sipcore.guard.door import Door
 from sipcore.guard.failures import Sender
-from sipcore.guard.guard import Guard
+from sipcore.guard.guard import Guard, GuardLimits
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.flow import Flow
+from sipcore.protocol.message import parse_message
+from sipcore.registrar import Cause
 from sipcore.udp_socket import CannotListen
 from sipcore.workers.calls_elsewhere import CallsElsewhere
 from sipcore.workers.handover import Handover
@@ -296,6 +299,39 @@ class ToldTests(unittest.TestCase):
         for guard in self.guards:  # the store has said that nobody is known good there
             guard.known(["198.51.100.7"], [], 1000.0)
             self.assertIsNotNone(guard.shuts_out("198.51.100.7", 1001.0))
+
+    def test_who_hammers_at_all_workers_has_no_more_tries_than_at_one(self):
+        now = 1000.0
+        clock, authenticator = Mock(wall=lambda: now), Mock(source=lambda request, flow: flow.remote[0])
+        doors = [Door(guard, authenticator, clock, Mock()) for guard in self.guards]
+        for door, end in zip(doors, self.ends, strict=True):
+            door.tell = end.tried
+        request = parse_message(
+            b"REGISTER sip:pbx.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5062;branch=z9hG4bK1\r\n"
+            b"From: <sip:1001@pbx.test>;tag=1\r\nTo: <sip:1001@pbx.test>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        )
+        tries = 0
+        while not any(door.bars(request, FLOW) for door in doors):
+            door, other = doors[tries % 2], self.ends[1 - tries % 2]
+            for guard in self.guards:
+                guard.known(guard.questions.copy(), [], now)
+            if not door.delay(request, FLOW):
+                door.failed(request, FLOW, Cause.WRONG_PASSWORD)
+            other.read()
+            tries += 1
+            now += 0.5
+        self.assertEqual(GuardLimits().hammering, tries)
+        self.assertTrue(all(door.bars(request, FLOW) for door in doors))
+        self.assertEqual(1, sum(len(guard.made) for guard in self.guards))  # stored and said once
+
+    def test_what_leads_to_no_block_is_not_told_again_and_again(self):
+        """A switched-off number whose phone knows the password: each of its tries would cost all workers."""
+        sender = Sender("198.51.100.7", "1001", "call", 5062)
+        for _ in range(20):
+            self.guards[0].failed(sender, "disabled", 1000.0)
+        self.assertGreater(self.guards[0].delay(sender, 1001.0), 0.0)
+        self.assertFalse(self.guards[0].hammers(sender, 1001.0))
 
     def test_a_success_is_told_too(self):
         sender = Sender("198.51.100.7", "1001", "call", 5062)
