@@ -43,7 +43,7 @@ class DatabaseCase(TestCase):
         self.server = quick.start()
         self.addCleanup(quick.stop)
 
-    def fail(self, number: str, cause: str, *, minutes: float = 5, source: str = "198.51.100.7", **changed) -> Attempt:
+    def fails(self, number: str, cause: str, *, minutes: float = 5, source: str = "198.51.100.7", **changed) -> Attempt:
         extension = Extension.objects.by_number(number).first()
         at = self.now - timedelta(minutes=minutes)
         message = WireMessage(at.timestamp(), False, "UDP", "192.0.2.1:5060", f"{source}:5062", 400, "REGISTER sip:x")
@@ -58,7 +58,7 @@ class GatherTests(DatabaseCase):
     def test_all_of_a_number(self):
         extension = make_extension("1001")
         make_binding(extension, remote_host="198.51.100.8", domain="pbx.example.uz")
-        self.fail("1001", "wrong_password", count=4)
+        self.fails("1001", "wrong_password", count=4)
         OnlinePeriod.objects.create(
             extension=extension, started_at=self.now - timedelta(hours=3), ended_at=self.now - timedelta(hours=2),
             ending="expired",
@@ -76,7 +76,7 @@ class GatherTests(DatabaseCase):
 
     def test_capital_and_small_letters_are_the_same(self):
         make_extension("front-desk")
-        self.fail("FRONT-desk", "unknown_extension", extension=None)
+        self.fails("FRONT-desk", "unknown_extension", extension=None)
         found = gather_number("Front-Desk")
         self.assertEqual("front-desk", found.number)
         self.assertEqual(["FRONT-desk"], [row.number for row in found.attempts])
@@ -84,13 +84,13 @@ class GatherTests(DatabaseCase):
 
     def test_history_says_nothing(self):
         make_extension("1001")
-        self.fail("1001", "wrong_password", minutes=60 * 25)
+        self.fails("1001", "wrong_password", minutes=60 * 25)
         self.assertEqual((), gather_number("1001").attempts)
         self.assertEqual(["nothing_received"], codes(explain_number("1001")))
 
     def test_a_failure_under_the_former_number_does_not_accuse_the_new_one(self):
         extension = make_extension("1001")
-        self.fail("1001", "wrong_password")
+        self.fails("1001", "wrong_password")
         extension.number = "1005"
         extension.save()
         self.assertEqual(["stale_credential"], codes(explain_number("1005")))
@@ -98,7 +98,7 @@ class GatherTests(DatabaseCase):
 
     def test_a_number_that_is_none(self):
         make_extension("1001")
-        self.fail("1010", "unknown_extension")
+        self.fails("1010", "unknown_extension")
         explanation = explain_number("1010")
         self.assertIsNone(explanation.evidence.extension)
         self.assertEqual(("1001",), explanation.evidence.similar)
@@ -109,7 +109,7 @@ class GatherTests(DatabaseCase):
         extension = make_extension("1001")
         extension.number = "2001"
         extension.save()
-        self.fail("1001", "unknown_extension")
+        self.fails("1001", "unknown_extension")
         first = explain_number("1001").first
         self.assertEqual("unknown_extension", first.code)
         self.assertIn("another one now: 2001", first.why)
@@ -125,18 +125,18 @@ class GatherTests(DatabaseCase):
     def test_numbers_that_a_source_has_tried_are_counted(self):
         make_extension("1001")
         for number in ("1001", "2000", "2001", "2002"):
-            self.fail(number, "wrong_password")
+            self.fails(number, "wrong_password")
         self.assertEqual(4, gather_number("1001").attempts[0].numbers_from_source)
 
     def test_a_source_with_a_registered_phone_is_known(self):
         make_extension("1001")
         make_binding(make_extension("1002"), remote_host="198.51.100.7")
-        self.fail("1001", "wrong_password")
+        self.fails("1001", "wrong_password")
         self.assertTrue(gather_number("1001").attempts[0].source_known)
 
     def test_a_message_of_no_number_is_kept_for_an_hour(self):
         make_extension("1001")
-        self.fail("", "wrong_transport", minutes=30)
+        self.fails("", "wrong_transport", minutes=30)
         self.assertEqual(["nothing_received"], codes(explain_number("1001")), "a stranger's probe")
         Attempt.objects.update(source="192.168.1.9")
         self.assertEqual(["wrong_transport", "nothing_received"], codes(explain_number("1001")))
@@ -145,21 +145,21 @@ class GatherTests(DatabaseCase):
 
     def test_rows_of_another_version_of_the_engine_are_read(self):
         make_extension("1001")
-        self.fail("1001", "wrong_password", asked={"to_uri": "sip:1001@x", "new_field": 1}, messages=[{"text": "x"}, 3])
+        self.fails("1001", "wrong_password", asked={"to_uri": "sip:1001@x", "new_field": 1}, messages=[{"text": "x"}, 3])
         self.assertEqual(["wrong_password"], codes(explain_number("1001")))
         Attempt.objects.update(cause="cause_of_tomorrow")
         self.assertEqual(["cause_of_tomorrow"], codes(explain_number("1001")))
 
     def test_messages_are_read_where_they_are_judged(self):
         make_extension("1001")
-        self.fail("1001", "reply_lost", repeats=5)
+        self.fails("1001", "reply_lost", repeats=5)
         self.assertEqual("REGISTER sip:x", gather_number("1001").attempts[0].messages[0].text)
 
     def test_the_number_of_queries_is_bounded(self):
         extension = make_extension("1001")
         for port in range(8):
             make_binding(extension, key=f"<urn:uuid:{port}>", remote_port=port + 1)
-            self.fail("1001", "wrong_password", source=f"198.51.100.{port}")
+            self.fails("1001", "wrong_password", source=f"198.51.100.{port}")
         with self.assertNumQueries(10):
             gather_number("1001")
 
@@ -186,7 +186,7 @@ class OrderTests(DatabaseCase):
     def test_the_path_of_the_guide(self):
         """A phone fails, Password is pressed, the phone registers."""
         extension = make_extension("1001", password=None)
-        self.fail("1001", "no_credential")
+        self.fails("1001", "no_credential")
         self.assertEqual(["no_credential"], codes(explain_number("1001")))
         extension.set_password("another-secret-2")
         extension.save()
