@@ -145,7 +145,8 @@ class GatherTests(DatabaseCase):
 
     def test_rows_of_another_version_of_the_engine_are_read(self):
         make_extension("1001")
-        self.fails("1001", "wrong_password", asked={"to_uri": "sip:1001@x", "new_field": 1}, messages=[{"text": "x"}, 3])
+        asked = {"to_uri": "sip:1001@x", "new_field": 1}
+        self.fails("1001", "wrong_password", asked=asked, messages=[{"text": "x"}, 3])
         self.assertEqual(["wrong_password"], codes(explain_number("1001")))
         Attempt.objects.update(cause="cause_of_tomorrow")
         self.assertEqual(["cause_of_tomorrow"], codes(explain_number("1001")))
