@@ -254,8 +254,9 @@ class ManagedTests(unittest.TestCase):
         logs.mkdir(parents=True)
         daemon = self.directory / "daemon.py"
         daemon.write_text(
-            "import subprocess, sys\n"
+            "import signal, subprocess, sys\n"
             "child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
+            "signal.signal(signal.SIGTERM, lambda *_: child.terminate())\n"
             "with open(sys.argv[1], 'wb', buffering=0) as log:\n"
             "    for line in child.stderr: log.write(line)\n"
         )
