@@ -119,8 +119,9 @@ class DjangoDirectory:
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         ids = sorted(account_ids)
         with engine_errors():
-            locked = self._enabled.rows(ids, self._registering.begin if self._registering is not None else "")
-            bindings = self._bindings.rows(ids)  # asked when the locks are held
+            # The bindings are looked for when the locks are held.
+            begin = self._registering.begin if self._registering is not None else ""
+            locked, bindings = self._enabled.rows_and_of(self._bindings, ids, begin)
         found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
         for binding in as_bindings(bindings):
             if binding.account_id in found:

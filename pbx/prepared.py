@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -74,16 +75,19 @@ class Prepared:
         sent along with it. With the latter there are no rows.
 
         :raises django.db.Error: as the database says."""
-        from psycopg.pq import Escaping  # here, because it takes long where there is only SQLite
-
         database = connections[DEFAULT_DB_ALIAS]  # looked up once: django.db.connection does so at each dot
         database.ensure_connection()
+        call = self.call(database, values)
+        return _on_postgresql(database, b"%s; %s; %s" % (before.encode(), call, after.encode()))
+
+    def call(self, database: Any, values: Iterable[str]) -> bytes:
+        """The statement that runs it with these values; on this connection it is known afterwards."""
+        from psycopg.pq import Escaping  # here, because it takes long where there is only SQLite
+
         if database.connection not in self._known_to:
             self._prepare()
         quote = Escaping(database.connection.pgconn).escape_literal
-        given = b", ".join([quote(value.encode()) for value in values])
-        statements = b"%s; EXECUTE %s(%s); %s" % (before.encode(), self._name.encode(), given, after.encode())
-        return _on_postgresql(database, statements)
+        return b"EXECUTE %s(%s)" % (self._name.encode(), b", ".join([quote(value.encode()) for value in values]))
 
     def _prepare(self) -> None:
         text, params = self._text()
@@ -118,6 +122,21 @@ class PreparedRead:
         params = params.copy()
         params[place] = json.dumps(values, ensure_ascii=False)
         return on_sqlite(sql, params)
+
+    def rows_and_of(
+        self, second: PreparedRead, values: Sequence[Any], before: str = ""
+    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """The rows of this and then those of ``second``, of the same values. On PostgreSQL one journey, and the second
+        sees what was committed while the first waited for its locks (READ COMMITTED: each statement looks anew).
+
+        :raises django.db.Error: as the database says."""
+        database = connections[DEFAULT_DB_ALIAS]
+        if database.vendor != "postgresql" or database.queries_logged:
+            return self.rows(values, before), second.rows(values)
+        database.ensure_connection()
+        calls = [read._prepared.call(database, [read._spell(values)]) for read in (self, second)]
+        first_rows, second_rows = _both_on_postgresql(database, b"%s; %s; %s" % (before.encode(), *calls))
+        return first_rows, second_rows
 
     def _compile_for_postgresql(self) -> tuple[str, list[Any]]:
         # Outside of what it takes for a transaction Django compiles no FOR UPDATE; nothing is sent.
@@ -159,26 +178,52 @@ def _on_postgresql(database: Any, statements: bytes) -> list[tuple[Any, ...]]:
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
+    with database.wrap_database_errors:
+        return _rows_of(database.connection, database.connection.pgconn.exec_(statements)) or []
+
+
+def _both_on_postgresql(database: Any, statements: bytes) -> list[list[tuple[Any, ...]]]:
+    """The rows of all these statements that have some to tell, in their order. libpq's call for one result of several
+    would keep the other threads waiting, so it is asked only when the result is there."""
+    with database.wrap_database_errors:
+        postgres = database.connection
+        pgconn = postgres.pgconn
+        pgconn.send_query(statements)
+        arrived = select.poll()
+        arrived.register(pgconn.socket, select.POLLIN)
+        results = []
+        while True:
+            while pgconn.is_busy():
+                arrived.poll()
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                break
+            results.append(result)
+        return [rows for result in results if (rows := _rows_of(postgres, result)) is not None]
+
+
+def _rows_of(postgres: Any, result: Any) -> list[tuple[Any, ...]] | None:
+    """None for a statement that has no rows to tell."""
     import psycopg
     from psycopg.pq import ConnStatus, ExecStatus
 
-    with database.wrap_database_errors:
-        postgres = database.connection
-        result = postgres.pgconn.exec_(statements)
-        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
-            if postgres.pgconn.status != ConnStatus.OK:
-                raise psycopg.OperationalError("the connection is lost")
-            error = psycopg.errors.error_from_result(result)
-            # A migration has changed a column since PREPARE; or somebody between us and the server knows no statement.
-            if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName):
-                postgres.close()
-                raise psycopg.OperationalError("the prepared statement is of no use any more")
-            raise error
-        if not result.ntuples:
-            return []
-        transformer = psycopg.adapt.Transformer(postgres)
-        transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
+        return None
+    if result.status != ExecStatus.TUPLES_OK:
+        if postgres.pgconn.status != ConnStatus.OK:
+            raise psycopg.OperationalError("the connection is lost")
+        error = psycopg.errors.error_from_result(result)
+        # A migration has changed a column since PREPARE; or somebody between us and the server knows no statement.
+        if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName):
+            postgres.close()
+            raise psycopg.OperationalError("the prepared statement is of no use any more")
+        raise error
+    if not result.ntuples:
+        return []
+    transformer = psycopg.adapt.Transformer(postgres)
+    transformer.set_pgresult(result)
+    return transformer.load_rows(0, result.ntuples, tuple)
 
 
 class BriefTransaction:

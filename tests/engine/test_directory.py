@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from extensions.directory import DjangoDirectory
 from extensions.models import Binding, Extension
+from pbx import prepared
 from sipcore.batch import RegistrationBatch
 from sipcore.ports import BindingId, StoreUnavailable
 from sipcore.registrar import Accepted, Busy, Cause, Policy, Refused
@@ -51,6 +52,20 @@ class Reading(DirectoryTestCase):
         # accounts; BEGIN; lock; bindings; upsert; COMMIT. PostgreSQL is sent together what belongs together.
         with self.assertNumQueries(4 if connection.vendor == "postgresql" else 6):
             self.batch([self.ask(number) for number in ("1001", "1002", "1003", "1004")])
+
+    @skipUnless(connection.vendor == "postgresql", "SQLite has no journeys to save (DATABASE_URL)")
+    def test_it_is_three_journeys(self):
+        self.batch([self.ask("1001"), self.ask("1002")])
+        one, two = prepared._on_postgresql, prepared._both_on_postgresql
+        with (
+            patch.object(prepared, "_on_postgresql", side_effect=one) as alone,
+            patch.object(prepared, "_both_on_postgresql", side_effect=two) as both,
+        ):
+            self.batch([self.ask("1001"), self.ask("1002")])
+        self.assertEqual((alone.call_count, both.call_count), (2, 1))
+        (_database, locks_and_bindings), _ = both.call_args
+        self.assertTrue(locks_and_bindings.startswith(b"BEGIN; EXECUTE "))
+        self.assertTrue(alone.call_args.args[1].endswith(b"; COMMIT"))
 
     def test_what_was_written_is_read_back_the_same(self):
         asked = asks(contact("sip:1001@[2001:db8::5]:5062", q=0.5, instance="urn:uuid:1", reg_id=2), path="<sip:e;lr>")
