@@ -16,6 +16,7 @@ from typing import Any
 from sipcore.admission import Rank
 from sipcore.clock import Clock
 from sipcore.core import Core
+from sipcore.evidence.conversations import call_id_of
 from sipcore.guard.blocks import Block
 from sipcore.guard.failures import Sender
 from sipcore.guard.guard import PUT_OFF, SLOWED, Guard
@@ -38,7 +39,6 @@ _REQUESTS = (
     b"INVITE ", b"ACK ", b"CANCEL ", b"BYE ", b"PRACK ", b"UPDATE ", b"INFO ", b"REFER ", b"MESSAGE ", b"SUBSCRIBE ",
     b"NOTIFY ", b"PUBLISH ",
 )  # fmt: skip
-_CALL_ID = (b"\nCall-ID:", b"\ni:")
 _HAS_TO_TAG = re.compile(rb"\n(?:To|t)[ \t]*:[^\n]*;[ \t]*tag=", re.IGNORECASE)
 
 SPARED_AT_ONCE = 200
@@ -120,12 +120,8 @@ class Handover:
 
     def _dealt(self, register: bytes) -> int:
         """All requests of one phone, which keeps its Call-ID, to one worker."""
-        for name in _CALL_ID:
-            start = register.find(name, 0, LOOKED_AT)
-            if start >= 0:
-                start += len(name)
-                return zlib.crc32(register[start : register.find(b"\n", start)].strip()) % self._links.workers
-        return self._me
+        call_id = call_id_of(register, "").strip()
+        return zlib.crc32(call_id) % self._links.workers if call_id else self._me
 
     def _made_by(self, response: bytes) -> int:
         """The worker whose branch a response bears. One with none of ours is ours to wonder about."""
