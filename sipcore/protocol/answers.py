@@ -128,12 +128,7 @@ def _short(response: Response, data: bytes) -> bytes:
 
 def _mark(request: Request) -> bytes:
     """What a repetition has and another request has not."""
-    headers = request.firsts
-    if headers is None:
-        mark = hash((request.get("Call-ID"), request.get("CSeq")))
-    else:
-        mark = hash((headers.get("Call-ID"), headers.get("CSeq")))
-    return mark.to_bytes(_MARK, "big", signed=True)
+    return hash((request.get("Call-ID"), request.get("CSeq"))).to_bytes(_MARK, "big", signed=True)
 
 
 def _digest(key: str) -> int:
