@@ -54,15 +54,7 @@ class ExtensionQuerySet(models.QuerySet):
     def in_credential_state(self, state: CredentialState) -> ExtensionQuerySet:
         """Those whose ``credential_state`` it is. Not by the column of ``with_presence()``: a database joins what is
         asked like this, and computes that one row by row."""
-        from extensions.models import DigestCredential
-
-        offered = list(settings.SIP_DIGEST_ALGORITHMS)
-        rows = DigestCredential.objects.filter(extension=OuterRef("pk"))
-        fits = {"realm": current_realm(), "username": OuterRef("number")}
-        stale = Q(Exists(rows.filter(algorithm__in=offered).exclude(**fits)))
-        complete = Q()
-        for algorithm in offered:
-            complete &= Q(Exists(rows.filter(algorithm=algorithm)))
+        stale, complete = _stale_and_complete(current_realm())
         if state == CredentialState.STALE:
             return self.filter(stale)
         return self.filter(~stale, complete if state == CredentialState.READY else ~complete)
@@ -71,24 +63,18 @@ class ExtensionQuerySet(models.QuerySet):
         """Adds ``devices_online`` (registrations that have not ended), ``last_seen`` (newest refresh or None) and
         ``stored_credential_state`` (a CredentialState value, also read by ``Extension.credential_state``), all in
         the one query of the list. They can be filtered and ordered by."""
-        from extensions.models import Binding, DigestCredential
+        from extensions.models import Binding
 
-        realm = current_realm() if realm is None else realm
+        stale, complete = _stale_and_complete(current_realm() if realm is None else realm)
         now = now or timezone.now()
-        offered = list(settings.SIP_DIGEST_ALGORITHMS)
         bindings = Binding.objects.filter(extension=OuterRef("pk")).order_by().values("extension")
-        rows = DigestCredential.objects.filter(extension=OuterRef("pk"))
-        stale = rows.filter(algorithm__in=offered).exclude(realm=realm, username=OuterRef("number"))
-        complete = Q()
-        for algorithm in offered:
-            complete &= Q(Exists(rows.filter(algorithm=algorithm)))
         return self.annotate(
             devices_online=Coalesce(
                 Subquery(bindings.filter(expires_at__gt=now).annotate(n=Count("pk")).values("n")), Value(0)
             ),
             last_seen=Subquery(bindings.annotate(newest=Max("refreshed_at")).values("newest")),
             stored_credential_state=Case(
-                When(Exists(stale), then=Value(CredentialState.STALE.value)),
+                When(stale, then=Value(CredentialState.STALE.value)),
                 When(complete, then=Value(CredentialState.READY.value)),
                 default=Value(CredentialState.MISSING.value),
                 output_field=models.CharField(),
@@ -101,6 +87,20 @@ class ShownExtensions(models.Manager):
 
     def get_queryset(self):
         return super().get_queryset().filter(hidden=False)
+
+
+def _stale_and_complete(realm: str) -> tuple[Q, Q]:
+    """Whether a password that is offered to phones was given for another number or realm, and whether there is one for
+    each algorithm. Whoever is stale is nothing else."""
+    from extensions.models import DigestCredential
+
+    offered = list(settings.SIP_DIGEST_ALGORITHMS)
+    rows = DigestCredential.objects.filter(extension=OuterRef("pk"))
+    stale = Q(Exists(rows.filter(algorithm__in=offered).exclude(realm=realm, username=OuterRef("number"))))
+    complete = Q()
+    for algorithm in offered:
+        complete &= Q(Exists(rows.filter(algorithm=algorithm)))
+    return stale, complete
 
 
 def _is_online(now: datetime | None) -> Exists:
