@@ -103,10 +103,7 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("result"))
     def result_column(self, call):
-        if call.lives:
-            return badge("off", _("in progress"))
-        kind = {"ANSWERED": "good", "FAILED": "bad", "CONGESTION": "bad"}.get(call.disposition, "")
-        return badge(kind, call.get_disposition_display())
+        return _result_badge(call)
 
     @admin.display(description=_("talk time"), ordering="billsec")
     def talk_column(self, call):
@@ -152,10 +149,18 @@ class CallRecordAdmin(ReadOnlyAdmin):
         ]
 
 
+def _result_badge(call: CallRecord) -> str:
+    if call.lives:
+        return badge("off", gettext("in progress"))
+    kind = {"ANSWERED": "good", "FAILED": "bad", "CONGESTION": "bad"}.get(call.disposition, "")
+    return badge(kind, call.get_disposition_display())
+
+
 def detail_of(call: CallRecord) -> dict[str, object]:
     """What the page of one call shows of it."""
     return {
-        "call": call, "steps": steps_of(call), "directions": directions_of(call), "legs": call.leg_rows,
+        "call": call, "result": _result_badge(call), "steps": steps_of(call), "directions": directions_of(call),
+        "legs": call.leg_rows,
         "talk_time": clock(call.billsec), "duration": clock(call.duration),
     }
 
