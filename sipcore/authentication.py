@@ -77,7 +77,19 @@ class Authenticator:
 
     def gave(self, nonce: str, host: str) -> bool:
         """Whether this nonce is one that ``host`` was given, or could be; a proxy of ours speaks for others."""
-        return self._trusted_proxy(host) or self._nonces.state(nonce, self._clock.wall(), host) is NonceState.VALID
+        return self._trusted_proxy(host) or self.is_good(nonce, host, self._clock.wall())
+
+    def is_good(self, nonce: str, host: str, wall: float) -> bool:
+        """Whether this nonce was given to ``host`` and is good yet; ``wall`` in seconds since 1970."""
+        return self._nonces.state(nonce, wall, host) is NonceState.VALID
+
+    def nonce_and_tag(self, identity: str, host: str, wall: float) -> tuple[str, str]:
+        """The nonce and the To-tag of a 401, for a phone that will be back at once. ``identity``: what is hashed of the
+        request (see :meth:`_mark`); ``wall`` in seconds since 1970."""
+        digest = self._tags.digest(identity.encode("ascii"))
+        nonce = self._nonces.issue(wall, host, digest[16:])
+        self._nonces.remember(nonce, wall, host)
+        return nonce, digest.hex()[:16]
 
     def count_is_new(self, credentials: Credentials) -> bool:
         """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a

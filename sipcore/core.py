@@ -34,6 +34,7 @@ from sipcore.protocol.message import Request, Response, make_response
 from sipcore.protocol.uri import parse_uri
 from sipcore.punctual import AFTER, Punctual
 from sipcore.registered import lines_of, promising_keepalives, wants_keepalives
+from sipcore.registering import BEGINNING, ShortWay
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
 from sipcore.store import Job, Store
 
@@ -118,6 +119,7 @@ class Core:
         self._accepted: list[Job] = []
         self._known: OrderedDict[str, None] = OrderedDict()
         self.recorder = Recorder(clock, self._known, self.authenticator.source)
+        self._short_way = ShortWay(self, log, clock, self._known)
         self._ping_number = 0
         self._methods: dict[str, Callable[[Request, Flow, float], None]] = {
             "REGISTER": self._on_register,
@@ -153,8 +155,10 @@ class Core:
             # Of 100,000 phones behind routers 5,000 answer each second: what is to be known of that stands here.
             self._pinged(data[mark + len(self._ping_mark) :][:24].decode("ascii", "replace"), flow, now)
             return
-        self.recorder.received(data, flow)
         try:
+            if data.startswith(BEGINNING) and self._short_way.take(data, flow, now):
+                return
+            self.recorder.received(data, flow)
             self.endpoint.receive_datagram(data, flow, now)
             self._take_events(now)
         except Exception as error:
@@ -292,18 +296,26 @@ class Core:
             return
         self.recorder.authenticated(request)
         asked = read_registration(request, judged, flow)
-        store = self.store
-        if store is None or self.draining:
-            self._unavailable(request, flow)
-            return
         is_known = self.keepalive.lives_at(flow.remote) or self.connections.is_registered(flow.connection)
         job = Job(asked, None, request, now, refreshes=is_known)
-        if not store.has_room(job, len(self._accepted)):
+        if not self.has_room(job):
             self._unavailable(request, flow)
             return
         job.transaction = self.endpoint.accept(request, flow, now)
+        self.take_on(job)
+
+    def has_room(self, job: Job) -> bool:
+        """Whether this job can be taken on now; if not, it is answered with 503."""
+        return self.store is not None and not self.draining and self.store.has_room(job, len(self._accepted))
+
+    def take_on(self, job: Job) -> None:
+        """It goes to the store with all that comes at once with it."""
         self._pending[id(job)] = job
         self._accepted.append(job)
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send what needs no transaction and is no evidence any more."""
+        self._outbox.append((data, flow))
 
     def _on_options(self, request: Request, flow: Flow, now: float) -> None:
         """Are you there (RFC 3261 section 11)? The same for every user part: it tells nothing about numbers."""
@@ -356,7 +368,7 @@ class Core:
                     self.calls.registered(job.asked.number, decision.current)
                 self.recorder.accepted(request, decision.periods)
                 headers = lines_of(request, decision.current, self._clock.wall())
-                if wants_keepalives(request):
+                if not request.answer_tag and wants_keepalives(request):  # who does goes the general way
                     response = promising_keepalives(request, headers, self.settings.keepalive_interval)
                     self.endpoint.respond(job.transaction, response, now)
                 else:

@@ -36,11 +36,11 @@ def read_registration(request: Request, credentials: Credentials, flow: Flow) ->
         if len(contacts) > MAX_CONTACTS:
             raise SipError(400, "Too Many Contacts")
         for contact in contacts:
-            if _leads_nowhere(contact.uri, flow):
+            if _leads_nowhere(contact.uri, flow.local):
                 raise SipError(400, "Bad Contact")
         text = request.firsts["Contact"] if request.single and request.firsts is not None and contacts else ","
         if len(text) <= SHORT and "," not in text:  # one, written as most are
-            asked = (_contact_of(text),)
+            asked = (usual_contact(text, flow.local),)
         else:
             asked = tuple([_contact(contact) for contact in contacts])
             if len({contact.key for contact in asked}) < len(asked):
@@ -67,8 +67,13 @@ def read_registration(request: Request, credentials: Credentials, flow: Flow) ->
 
 
 @lru_cache(maxsize=8192)
-def _contact_of(text: str) -> ContactRequest:
-    return _contact(parse_contact(text))
+def usual_contact(text: str, local: tuple[str, int]) -> ContactRequest:
+    """The only Contact of a REGISTER that came to ``local``; not ``*``, and at most SHORT characters. Raises SipError
+    400."""
+    contact = parse_contact(text)
+    if _leads_nowhere(contact.uri, local):
+        raise SipError(400, "Bad Contact")
+    return _contact(contact)
 
 
 def _contact(contact: Contact) -> ContactRequest:
@@ -95,10 +100,10 @@ def _contact(contact: Contact) -> ContactRequest:
     )
 
 
-def _leads_nowhere(uri: Uri, flow: Flow) -> bool:
+def _leads_nowhere(uri: Uri, local: tuple[str, int]) -> bool:
     """A Contact that no phone can have: the server itself (a call would chase its tail), or many at once.
     Otherwise the host does not matter, because a binding is reached at the address its REGISTER came from."""
-    return (uri.host, uri.port or 5060) == flow.local or _is_no_one(uri.host)
+    return (uri.host, uri.port or 5060) == local or _is_no_one(uri.host)
 
 
 @lru_cache(maxsize=4096)

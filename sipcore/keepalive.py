@@ -102,7 +102,21 @@ class KeepAlive:
     ) -> None:
         """Start or go on watching: pinged after ``interval`` seconds of silence, ``ends`` is when the binding ends,
         ``first`` the time of its next ping. ``dead``: it is on record as one that does not answer."""
-        self.forget(id)
+        watched = self._by_id.get(id)
+        if watched is not None:
+            if (
+                watched.remote == flow.remote
+                and watched.contact == contact
+                and watched.interval == interval
+                and watched.local == flow.local
+                and not (watched.dead or dead)
+                and watched.heard + interval <= first
+            ):  # it is where it was: that its ping is due later is found out when it would be due
+                watched.ends = ends
+                watched.heard = first - interval
+                watched.misses = 0
+                return
+            self.forget(id)
         self._serial += 1
         serial = self._serial
         local = self._locals.setdefault(flow.local, flow.local)

@@ -53,6 +53,19 @@ class SipLog:
         if self.level <= Level.INFO:
             self._add("INFO", text)
 
+    def info_lines(self, *texts: str) -> None:
+        """Several lines of one moment, each of them known to print."""
+        if self.level > Level.INFO:
+            return
+        lines = self._lines
+        if self._json or len(lines) + len(texts) > BUFFER_LINES:
+            for text in texts:
+                self._add("INFO", text)
+            return
+        stamp = self._stamp_now()
+        for text in texts:
+            lines.append(f"{stamp} INFO [SIP] {text}\n")
+
     def debug(self, text: str) -> None:
         if self.level <= Level.DEBUG:
             self._add("DEBUG", text)
@@ -100,15 +113,19 @@ class SipLog:
             return
         if not text.isprintable():
             text = _escaped(text)
+        stamp = self._stamp_now()
+        if self._json:
+            record = {"time": stamp.replace(",", "."), "level": level, "logger": "sip", "message": text}
+            self._lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        else:
+            self._lines.append(f"{stamp} {level} [SIP] {text}\n")
+
+    def _stamp_now(self) -> str:
         now = int(time.time() * 1000)
         if now != self._millisecond:  # thousands of lines a second share their time
             self._millisecond = now
             self._stamp = self._written(now)
-        if self._json:
-            record = {"time": self._stamp.replace(",", "."), "level": level, "logger": "sip", "message": text}
-            self._lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-        else:
-            self._lines.append(f"{self._stamp} {level} [SIP] {text}\n")
+        return self._stamp
 
     def _written(self, now: int) -> str:
         second, milliseconds = divmod(now, 1000)

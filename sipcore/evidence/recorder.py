@@ -16,7 +16,7 @@ from functools import partial
 from sipcore.authentication import is_from_here
 from sipcore.clock import Clock
 from sipcore.evidence.asked import asked_of, number_of, read_request
-from sipcore.evidence.challenges import LOST, LOST_SECONDS, Challenges
+from sipcore.evidence.challenges import LOST, LOST_SECONDS, Challenges, Key, Open
 from sipcore.evidence.conversations import KEPT_OF_ONE, Conversation, Entry, Pool, call_id_of, key_of
 from sipcore.evidence.facts import Period
 from sipcore.evidence.failures import Failures
@@ -113,7 +113,33 @@ class Recorder:
         if conversation is not None:
             self._add(conversation, True, data, flow)
 
+    def came(self, call_id: bytes, data: bytes, flow: Flow, wall: float) -> Conversation:
+        """:meth:`received` for a message of a known source whose Call-ID is read, at most LONGEST_ID bytes. ``wall`` in
+        seconds since 1970."""
+        conversation = self._found(call_id)
+        if conversation is None:
+            conversation = Conversation(call_id)
+            self._phones.put(conversation)
+        self.went(conversation, data, flow, wall, False)
+        return conversation
+
+    def went(self, conversation: Conversation, data: bytes, flow: Flow, wall: float, sent: bool = True) -> None:
+        """:meth:`sent` for an answer to what came just now, at most KEPT_OF_ONE bytes."""
+        if conversation.pool is not None:
+            conversation.pool.add(conversation, _new_entry((wall, sent, flow, data, len(data))))
+
     # What came of it
+
+    def challenge_sent(self, key: Key, flow: Flow, transaction: str, data: bytes, now: float) -> None:
+        """:meth:`challenged` for a usual REGISTER of a known source; ``key``: its Call-ID and its number."""
+        lost = self._challenges.sent(key, flow, transaction, data, known=True, now=now)
+        request = read_request(data) if lost is not None else None
+        if lost is not None and request is not None:
+            self._answer_lost(request, flow, lost)
+
+    def challenge_answered(self, key: Key) -> None:
+        """:meth:`authenticated` for one whose key is known."""
+        self._challenges.answered(key)
 
     def challenged(self, request: Request, flow: Flow, stale: bool) -> None:
         """A REGISTER is answered with 401. The first one is step one of two and no failure."""
@@ -124,8 +150,11 @@ class Recorder:
         data, known = self._data[:KEPT_OF_ONE], flow.remote[0] in self._known
         lost = self._challenges.sent(_key(request), flow, request.transaction_key, data, known=known, now=now)
         if lost is not None:
-            first = lost.repeats == LOST
-            self._fail(request, flow, "reply_lost", count=int(first), repeats=LOST if first else 1)
+            self._answer_lost(request, flow, lost)
+
+    def _answer_lost(self, request: Request, flow: Flow, lost: Open) -> None:
+        first = lost.repeats == LOST
+        self._fail(request, flow, "reply_lost", count=int(first), repeats=LOST if first else 1)
 
     def authenticated(self, request: Request) -> None:
         """A REGISTER has shown credentials for our realm, good or bad."""

@@ -92,6 +92,11 @@ class Guard:
 
     # What a request may do
 
+    def has_nothing(self, host: str) -> bool:
+        """Whether nobody failed or is blocked there: then no other question about it needs to be asked."""
+        key = source_key(host)
+        return not self.blocks.any_at(key) and self.failures.get(key) is None
+
     def has_blocks(self, host: str) -> bool:
         """Whether there is anything to ask :meth:`bars` about: one look for all who never did wrong."""
         return self.blocks.any_at(source_key(host))

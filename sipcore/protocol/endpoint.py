@@ -321,6 +321,17 @@ class Endpoint:
             transaction.fire("begin")
         return transaction
 
+    def has_seen(self, key: str) -> bool:
+        """Whether a request with this key (RFC 3261 17.2.3) is here already, answered or not."""
+        return key in self._servers or key in self._answers
+
+    def begin(self, key: str, request: Request, flow: Flow) -> ServerTransaction:
+        """What :meth:`accept` does for a request that is new and whose answers go back the way it came."""
+        self._accepted += 1
+        transaction = self._servers[key] = ServerTransaction(key, request, flow)
+        transaction.fire("begin")
+        return transaction
+
     def invite_of(self, cancel: Request, flow: Flow) -> ServerTransaction | None:
         """The INVITE that a CANCEL means (RFC 3261 9.2), None for a 481. Same branch, same sent-by, same source."""
         return self._servers.get(self._server_key(cancel, "INVITE", flow))
@@ -482,6 +493,8 @@ class Endpoint:
             request.add("Max-Forwards", "70")
 
     def _to_tag(self, request: Request, flow: Flow) -> str:
+        if request.answer_tag:
+            return request.answer_tag
         return self._tag(f"{request.get('Call-ID')}|{_from_tag(request)}|{_branch(request)}|{flow.remote[0]}")
 
     def _add_to_tag(self, request: Request, response: Response, flow: Flow) -> str:

@@ -29,7 +29,7 @@ _PARAM_SPECIAL = re.compile(r'[;"]')
 # RFC 3261 25.1: quoted-string; possessive, so that one without end costs no more than one with
 _QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 # what phones write as Via: `SIP/2.0/UDP 192.0.2.4:5060;rport;branch=z9hG4bKnashds8`, with rport and alias at either end
-_USUAL_VIA = re.compile(
+USUAL_VIA = re.compile(
     r"SIP/2\.0/(UDP|TCP|TLS|WSS?) ([A-Za-z0-9._-]{1,255}+)(?::([0-9]{1,5}+))?"
     r"(;rport)?;branch=([!#-+\x2d-:<-~]++)((?:;rport|;alias)*+)"
 )
@@ -133,7 +133,7 @@ def parse_contact(text: str) -> Contact:
 
 def parse_via(text: str) -> Via:
     """Read one Via value; white space is allowed where RFC 3261 25.1 allows it (wsinv of RFC 4475). Raises SipError."""
-    usual = _USUAL_VIA.fullmatch(text)
+    usual = USUAL_VIA.fullmatch(text)
     if usual is not None:
         transport, host, port_text, rport, branch, alias = usual.groups()
         given: Params = {"rport": None} if rport else {}
@@ -162,7 +162,7 @@ def parse_via(text: str) -> Via:
 def stamped_via(text: str, address: str, port: int) -> tuple[Via, str] | None:
     """A Via value as most phones write it, read, and with the source of its packet written in (RFC 3261 18.2.1, RFC
     3581 4); as text too. None for any other, which takes the long way."""
-    usual = _USUAL_VIA.fullmatch(text)
+    usual = USUAL_VIA.fullmatch(text)
     if usual is None:
         return None
     transport, host, sent_port, rport, branch, end = usual.groups()

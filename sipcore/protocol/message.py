@@ -39,11 +39,11 @@ _UNHOPPED = frozenset(("REGISTER", "ACK", "CANCEL"))
 # RFC 3261 25.1: callid = word [ "@" word ], read leniently as anything visible
 _CALL_ID = re.compile(r"[\x21-\x7e]{1,1024}")
 _FOLD = re.compile(r"\r\n[ \t]+")
-_SPELLING = CANONICAL.__getitem__
+SPELLING = CANONICAL.__getitem__
 # the start line that nearly all have; the Request-URI is read later
 _REQUEST_LINE = re.compile(r"([A-Z]++) ([^ \r\n]++) SIP/2\.0(?=\r\n)")
 _CSEQ = re.compile(r"([0-9]{1,9}+) ([A-Z]++)")
-_HEADER_LINE = re.compile(r"\r\n([^:\r\n]*+):[ \t]*+([^\r\n]*+)")
+HEADER_LINE = re.compile(r"\r\n([^:\r\n]*+):[ \t]*+([^\r\n]*+)")
 _CONTROL_BYTES = bytes(set(range(32)) - {9, 10} | {127})
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}")
@@ -320,6 +320,7 @@ class Request(Message):
     version = "SIP/2.0"
     transaction_key = ""  # the endpoint's note: what RFC 3261 17.2.3 knows the request by
     via_text = ""  # the endpoint's note: the top Via line as it came
+    answer_tag = ""  # the short way's note: the To-tag of its answers, made already
     came_after = 0  # the endpoint's note: so many transactions had begun by then
     size = 0  # the endpoint's note: bytes of the packet that it came in; 0 when it came in none
     malformed_start = False  # white space where RFC 3261 7.1 has none
@@ -434,14 +435,14 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
     of the cost; a test compares them."""
     # The start line, then name, value and nothing for each line: what is in between is a line of another form or a
     # stray line break.
-    parts = _HEADER_LINE.split(text)
+    parts = HEADER_LINE.split(text)
     count = len(parts) // 3
     if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or any(parts[3::3]):
         return None
     if " \r" in text or "\t\r" in text or text[-1] in " \t" or "\n" in parts[0] or "\r" in parts[0]:
         return None
     try:
-        headers = list(zip(map(_SPELLING, parts[1::3]), parts[2::3], strict=True))
+        headers = list(zip(map(SPELLING, parts[1::3]), parts[2::3], strict=True))
     except KeyError:
         return None
     firsts = dict(headers)
@@ -600,15 +601,21 @@ def usual_answer(request: Request, status: int, to_tag: str, own: str, lines: in
     firsts = request.firsts
     if not request.single or firsts is None or "Record-Route" in firsts or "validated" not in request.__dict__:
         return None
-    data = (
-        f"SIP/2.0 {status} {REASONS[status]}\r\nVia: {firsts['Via']}\r\nFrom: {firsts['From']}\r\n"
-        f"To: {firsts['To']};tag={to_tag}\r\nCall-ID: {firsts['Call-ID']}\r\nCSeq: {firsts['CSeq']}\r\n"
-        f"{own}Content-Length: 0\r\n\r\n"
-    )
+    data = usual_text(firsts, status, to_tag, own)
     # Whatever is in a value: it does not end a line of ours, and no control character leaves as it came.
     if data.count("\r\n") != 8 + lines or not data.isascii() or not data.replace("\r\n", "").isprintable():
         return None
     return data.encode("ascii")
+
+
+def usual_text(firsts: dict[str, str], status: int, to_tag: str, own: str) -> str:
+    """An answer to a request with these headers, each there once and To without a tag; for values that are known to
+    end no line. ``own``: the lines that are no copies, each with its line end."""
+    return (
+        f"SIP/2.0 {status} {REASONS[status]}\r\nVia: {firsts['Via']}\r\nFrom: {firsts['From']}\r\n"
+        f"To: {firsts['To']};tag={to_tag}\r\nCall-ID: {firsts['Call-ID']}\r\nCSeq: {firsts['CSeq']}\r\n"
+        f"{own}Content-Length: 0\r\n\r\n"
+    )
 
 
 def has_to_tag(message: Message) -> bool:

@@ -267,6 +267,9 @@ class CallWorld:
 
     debug = warning = error = info
 
+    def info_lines(self, *lines: str) -> None:
+        self.log_lines += lines
+
     def stranger(self) -> bool:
         return True
 

@@ -47,7 +47,7 @@ class UsualFormsTest(TestCase):
         for text in texts:
             with self.subTest(text):
                 short = outcome(parse_via, text)
-                with patch.object(headers, "_USUAL_VIA", NEVER):
+                with patch.object(headers, "USUAL_VIA", NEVER):
                     long = outcome(parse_via, text)
                 self.assertEqual(short, long)
                 self.assertEqual(str(short), str(long))  # and in the order they came
