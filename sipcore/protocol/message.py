@@ -43,7 +43,7 @@ SPELLING = CANONICAL.__getitem__
 # the start line that nearly all have; the Request-URI is read later
 _REQUEST_LINE = re.compile(r"([A-Z]++) ([^ \r\n]++) SIP/2\.0(?=\r\n)")
 _CSEQ = re.compile(r"([0-9]{1,9}+) ([A-Z]++)")
-HEADER_LINE = re.compile(r"\r\n([^:\r\n]*+):[ \t]*+([^\r\n]*+)")
+_HEADER_LINE = re.compile(r"\r\n([^:\r\n]*+):[ \t]*+([^\r\n]*+)")
 _CONTROL_BYTES = bytes(set(range(32)) - {9, 10} | {127})
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}")
@@ -435,7 +435,7 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
     of the cost; a test compares them."""
     # The start line, then name, value and nothing for each line: what is in between is a line of another form or a
     # stray line break.
-    parts = HEADER_LINE.split(text)
+    parts = _HEADER_LINE.split(text)
     count = len(parts) // 3
     if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or any(parts[3::3]):
         return None

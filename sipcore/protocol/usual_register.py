@@ -6,17 +6,20 @@ bytes; a test compares them. Whatever is written otherwise, or wrong, is not for
 
 import re
 from functools import lru_cache
+from itertools import repeat
+from operator import contains
 from typing import NamedTuple
 
 from .errors import SipError
 from .headers import SHORT, USUAL_VIA, NameAddr, parse_contact, parse_name_addr
-from .message import HEADER_LINE, SPELLING, CSeq, Request
+from .message import SPELLING, CSeq, Request
 from .uri import Uri, parse_uri
 
 LONGEST = 2048
 """Bytes. One that is longer goes the general way."""
 
 _START = re.compile(r"REGISTER ([^ ]{1,255}) SIP/2\.0")
+_PRINTABLE = bytes(range(32, 127))
 _NUMBERS = frozenset(map(str, range(256)))  # of Max-Forwards
 _NEEDED = ("Via", "From", "To", "Call-ID", "CSeq", "Contact")
 # What stands in a REGISTER and asks nothing more of a registrar than is read here. Not Path, Require, Record-Route ...
@@ -72,22 +75,21 @@ def read_usual_register(data: bytes, host: str, port: int) -> UsualRegister | No
     One value of each header, at most :data:`LONGEST` bytes, no body, no tag in To, one Contact, rport asked for."""
     if len(data) > LONGEST:
         return None
+    # Nothing but printable ASCII and whole line ends. Each line but the first has ": " once: so the places of names and
+    # values alternate when all of these are turned into line ends. (Half the price of a regular expression.)
+    text = data.decode("latin-1")
+    lines = text.split("\r\n")
+    count = len(lines) - 3
+    if data.translate(None, _PRINTABLE) != b"\r\n" * (count + 2) or " \r" in text or ":  " in text:
+        return None
+    if lines.pop() or lines.pop() or text.count(": ") != count or not all(map(contains, lines[1:], repeat(": "))):
+        return None
+    parts = text.replace(": ", "\r\n").split("\r\n")
     try:
-        text = data.decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    # No control character, and each \r or \n belongs to a line's end.
-    if " \r" in text or not text.replace("\r\n", "").isprintable():
-        return None
-    # The start line, then name, value and nothing for each header; behind the last one the empty line alone.
-    parts = HEADER_LINE.split(text)
-    if parts.pop() != "\r\n\r\n" or any(parts[3::3]):
-        return None
-    try:
-        firsts = dict(zip(map(SPELLING, parts[1::3]), parts[2::3], strict=True))
-        if 3 * len(firsts) != len(parts) or not firsts.keys() <= _HARMLESS:
+        firsts = dict(zip(map(SPELLING, parts[1:-2:2]), parts[2:-2:2], strict=True))
+        if len(firsts) != count or not firsts.keys() <= _HARMLESS:
             return None
-        start, via, call_id, contact = parts[0], firsts["Via"], firsts["Call-ID"], firsts["Contact"]
+        start, via, call_id, contact = lines[0], firsts["Via"], firsts["Call-ID"], firsts["Contact"]
         usual = USUAL_VIA.fullmatch(via)
         number, _, method = firsts["CSeq"].partition(" ")
         if usual is None or method != "REGISTER" or not number.isdigit() or len(number) > 9:
