@@ -21,7 +21,7 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import usual_text
 from sipcore.protocol.uri import parse_uri, same_uri
 from sipcore.protocol.usual_register import UsualRegister, read_usual_register, request_of
-from sipcore.registrar import USER_AGENT_LIMIT, Registration
+from sipcore.registrar import USER_AGENT_LIMIT, ContactRequest, Registration
 from sipcore.store import Job
 
 if TYPE_CHECKING:
@@ -59,11 +59,15 @@ class ShortWay:
         usual = read_usual_register(data, host, port)
         if usual is None or self._endpoint.has_seen(usual.key):
             return False
-        ours, asked, about = flow.local[0], usual.uri.host, usual.to.address.uri.host
+        ours, asked, about = flow.local[0], usual.uri.host, usual.to_host
         if (asked != ours and asked not in self._domains) or (about != ours and about not in self._domains):
             return False
-        if "Authorization" in usual.firsts:
-            return self._hand_on(usual, data, flow, now)
+        try:
+            contact = usual_contact(usual.contact, flow.local)
+            if "Authorization" in usual.firsts:
+                return self._hand_on(usual, contact, data, flow, now)
+        except SipError:
+            return False
         return self._challenge(usual, data, flow, now)
 
     def _challenge(self, usual: UsualRegister, data: bytes, flow: Flow, now: float) -> bool:
@@ -76,53 +80,51 @@ class ShortWay:
             return False
         call_id, recorder = usual.call_id.encode("ascii"), self._recorder
         conversation = recorder.came(call_id, data, flow, wall)
-        where, user = place(flow), usual.to.address.uri.user or ""
+        where = place(flow)
         self._log.info_lines(
             f"Received message from {where}: {usual.summary}",
-            f"Processing REGISTER {user} from {where}",
+            f"Processing REGISTER {usual.to_user} from {where}",
             f"Sending 401 challenge to {where}",
         )
-        recorder.challenge_sent((call_id, usual.to.user.encode("ascii")), flow, usual.key, data, now)
+        recorder.challenge_sent((call_id, usual.to_user.lower().encode("ascii")), flow, usual.key, data, now)
         recorder.went(conversation, answer, flow, wall)
         self._core.send(answer, flow)
         return True
 
-    def _hand_on(self, usual: UsualRegister, data: bytes, flow: Flow, now: float) -> bool:
-        """A job for the store, from what can be said without an account (see :meth:`.Authenticator.judge`)."""
+    def _hand_on(
+        self, usual: UsualRegister, contact: ContactRequest, data: bytes, flow: Flow, now: float
+    ) -> bool:
+        """A job for the store, from what can be said without an account (see :meth:`.Authenticator.judge`). Raises
+        SipError where nothing has been done."""
         core, firsts, host = self._core, usual.firsts, flow.remote[0]
-        try:
-            credentials = parse_authorization(firsts["Authorization"])
-            user = credentials.username.lower()
-            if credentials.realm != self._realm or user != usual.from_.user or user != usual.to.user:
-                return False
-            if credentials.qop != "auth" or credentials.nc is None or not credentials.cnonce:
-                return False
-            if credentials.algorithm not in self._algorithms:
-                return False
-            if not same_uri(parse_uri(credentials.uri), usual.uri, ignore_params=True):
-                return False
-            contact = usual_contact(usual.contact, flow.local)
-        except SipError:
+        credentials = parse_authorization(firsts["Authorization"])
+        user, number = credentials.username.lower(), usual.to_user.lower()
+        if credentials.realm != self._realm or user != usual.from_user or user != number:
+            return False
+        if credentials.qop != "auth" or credentials.nc is None or not credentials.cnonce:
+            return False
+        if credentials.algorithm not in self._algorithms:
+            return False
+        digest_uri = credentials.uri
+        if digest_uri != usual.uri_text and not same_uri(parse_uri(digest_uri), usual.uri, ignore_params=True):
             return False
         wall = self._clock.wall()
         if not self._authenticator.is_good(credentials.nonce, host, wall):
             return False
         registration = Registration(
             credentials.username, "REGISTER", credentials, usual.call_id, usual.cseq, (contact,), usual.expires, flow,
-            "", firsts.get("User-Agent", "")[:USER_AGENT_LIMIT], usual.to.address.uri.host,
+            "", firsts.get("User-Agent", "")[:USER_AGENT_LIMIT], usual.to_host,
         )  # fmt: skip
-        request = request_of(usual, len(data))
+        request = request_of(usual, len(data), self._authenticator.tag(usual.identity))
         job = Job(registration, None, request, now, core.keepalive.lives_at(flow.remote))
         if not core.has_room(job):
             return False
-        call_id, recorder = usual.call_id.encode("ascii"), self._recorder
+        call_id, recorder, where = usual.call_id.encode("ascii"), self._recorder, place(flow)
         recorder.came(call_id, data, flow, wall)
-        where, to = place(flow), usual.to.address.uri.user or ""
         self._log.info_lines(
-            f"Received message from {where}: {usual.summary}", f"Processing REGISTER {to} from {where}"
+            f"Received message from {where}: {usual.summary}", f"Processing REGISTER {usual.to_user} from {where}"
         )
-        recorder.challenge_answered((call_id, usual.to.user.encode("ascii")))
-        request.answer_tag = self._authenticator.tag(usual.identity)
+        recorder.challenge_answered((call_id, number.encode("ascii")))
         job.transaction = self._endpoint.begin(usual.key, request, flow)
         core.take_on(job)
         return True

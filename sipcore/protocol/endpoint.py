@@ -296,7 +296,7 @@ class Endpoint:
         request."""
         request, flow = transaction.request, transaction.flow
         data = None
-        if request.to.tag is None and not flow.reliable:
+        if (request.answer_tag or request.to.tag is None) and not flow.reliable:
             own = "".join([f"{name}: {value}\r\n" for name, value in headers])
             data = usual_answer(request, status, self._to_tag(request, flow), own, len(headers))
         if data is None:

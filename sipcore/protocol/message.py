@@ -58,7 +58,7 @@ class CSeq(NamedTuple):
     method: str
 
 
-class _Lazy(Generic[T]):
+class Lazy(Generic[T]):
     """Computed at the first look, then an ordinary attribute (functools.cached_property takes a lock in 3.11)."""
 
     def __init__(self, read: Callable[[Any], T]) -> None:
@@ -199,7 +199,7 @@ class Message:
         firsts = self.firsts
         return firsts.get(name) if firsts is not None else self.get(name)
 
-    @_Lazy
+    @Lazy
     def via(self) -> Via:
         """The topmost Via. Raises SipError 400."""
         value = self._first("Via")
@@ -208,17 +208,17 @@ class Message:
             value = values[0] if values else ""
         return parse_via(value)
 
-    @_Lazy
+    @Lazy
     def from_(self) -> NameAddr:
         """Raises SipError 400."""
         return parse_name_addr(self._first("From"))
 
-    @_Lazy
+    @Lazy
     def to(self) -> NameAddr:
         """Raises SipError 400."""
         return parse_name_addr(self._first("To"))
 
-    @_Lazy
+    @Lazy
     def call_id(self) -> str:
         """Raises SipError 400."""
         value = self._first("Call-ID")
@@ -226,7 +226,7 @@ class Message:
             raise SipError(400, "Bad Call-ID")
         return value
 
-    @_Lazy
+    @Lazy
     def cseq(self) -> CSeq:
         """Number below 2^31 (RFC 3261 8.1.1.5) and method. Raises SipError 400."""
         text, _, method = self._first("CSeq").partition(" ")
@@ -238,7 +238,7 @@ class Message:
             raise SipError(400, "Bad CSeq")
         return CSeq(number, method)
 
-    @_Lazy
+    @Lazy
     def max_forwards(self) -> int | None:
         """0 to 255, None when absent (RFC 2543 phones). Raises SipError 400."""
         text = self._optional("Max-Forwards")
@@ -249,12 +249,12 @@ class Message:
             raise SipError(400, "Bad Max-Forwards")
         return number
 
-    @_Lazy
+    @Lazy
     def expires(self) -> int | None:
         """Seconds; None when absent or malformed, so that the default applies (RFC 3261 20.19)."""
         return parse_number(self._optional("Expires"))
 
-    @_Lazy
+    @Lazy
     def contacts(self) -> list[Contact] | Star:
         """All Contact values, or STAR. Raises SipError 400, also for `*` beside others."""
         values = self._list("Contact")
@@ -264,22 +264,22 @@ class Message:
             return STAR
         return [parse_contact(value) for value in values]
 
-    @_Lazy
+    @Lazy
     def path(self) -> list[str]:
         """The Path values in order (RFC 3327), as they stood. Raises SipError 400."""
         return self._list("Path")
 
-    @_Lazy
+    @Lazy
     def supported(self) -> frozenset[str]:
         """Option tags in lower case."""
         return self._option_tags("Supported")
 
-    @_Lazy
+    @Lazy
     def require(self) -> frozenset[str]:
         """Option tags in lower case."""
         return self._option_tags("Require")
 
-    @_Lazy
+    @Lazy
     def user_agent(self) -> str:
         """At most 255 characters, control characters replaced; "" when absent."""
         value = self._optional("User-Agent")
@@ -330,7 +330,7 @@ class Request(Message):
         self.method = method
         self.uri = uri
 
-    @_Lazy
+    @Lazy
     def request_uri(self) -> Uri:
         """Raises SipError 400."""
         return parse_uri(self.uri)

@@ -11,14 +11,19 @@ from operator import contains
 from typing import NamedTuple
 
 from .errors import SipError
-from .headers import SHORT, USUAL_VIA, NameAddr, parse_contact, parse_name_addr
-from .message import SPELLING, CSeq, Request
+from .headers import SHORT, USUAL_VIA
+from .message import SPELLING, Lazy, Request
 from .uri import Uri, parse_uri
 
 LONGEST = 2048
 """Bytes. One that is longer goes the general way."""
 
 _START = re.compile(r"REGISTER ([^ ]{1,255}) SIP/2\.0")
+# From and To: `"Front desk" <sip:1001@pbx.example.com;transport=UDP>;tag=1b2c`; no escapes in the user part
+_PARTY = re.compile(
+    r"(?:\"[^\"\\]*+\" *+)?<sips?:([A-Za-z0-9_.+-]++)@([A-Za-z0-9.-]{1,255}+)(?::[1-9][0-9]{0,3}+)?"
+    r"(?:;transport=[A-Za-z]{2,4}+)?>(?:;tag=([A-Za-z0-9.!%*_+`'~-]++))?"
+)
 _PRINTABLE = bytes(range(32, 127))
 _NUMBERS = frozenset(map(str, range(256)))  # of Max-Forwards
 _NEEDED = ("Via", "From", "To", "Call-ID", "CSeq", "Contact")
@@ -32,41 +37,39 @@ _MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
 _LONGEST_KEY = 300  # characters: what the endpoint keeps as it is
 
 
-class Party(NamedTuple):
-    """From or To. ``user``: canonical and in lower case."""
-
-    address: NameAddr
-    user: str
-    tag: str | None
-
-
 class UsualRegister(NamedTuple):
     """``firsts``: the one value of each header, Via with the source of the packet in it (RFC 3581); ``via``: as it
-    came. ``key``: what its transaction is known by (RFC 3261 17.2.3); ``branch``: of its Via. ``expires`` in seconds,
-    None for none. All text is printable ASCII."""
+    came; ``key``: what its transaction is known by (RFC 3261 17.2.3); ``identity``: what the To-tag of an answer to it
+    is made of (8.2.7). ``to_user`` as it stands, ``from_user`` in lower case. ``expires`` in seconds, None for none.
+    All text is printable ASCII."""
 
     firsts: dict[str, str]
     uri_text: str
     uri: Uri
     via: str
-    branch: str
     key: str
-    from_: Party
-    to: Party
+    identity: str
+    from_user: str
+    to_user: str
+    to_host: str
     call_id: str
     cseq: int
     contact: str
     expires: int | None
 
     @property
-    def identity(self) -> str:
-        """What the To-tag of an answer to it is made of (RFC 3261 8.2.7)."""
-        return f"{self.call_id}|{self.from_.tag or ''}|{self.branch}|{self.key.rpartition(' ')[2]}"
-
-    @property
     def summary(self) -> str:
         """What the log says of it (see naming.summary)."""
-        return f"REGISTER {(self.to.address.uri.user or '')[:40]} {self.firsts.get('User-Agent', '')[:40]}".rstrip()
+        return f"REGISTER {self.to_user[:40]} {self.firsts.get('User-Agent', '')[:40]}".rstrip()
+
+
+class UsualRequest(Request):
+    """The same as a request: what is not known yet is read from its headers when it is asked for."""
+
+    @Lazy
+    def headers(self) -> list[tuple[str, str]]:
+        """As they came, but for the Via."""
+        return list((self.firsts or {}).items())
 
 
 def read_usual_register(data: bytes, host: str, port: int) -> UsualRegister | None:
@@ -100,12 +103,13 @@ def read_usual_register(data: bytes, host: str, port: int) -> UsualRegister | No
             return None
         if firsts.get("Max-Forwards", "70") not in _NUMBERS or firsts.get("Content-Length", "0") != "0":
             return None
-        uri, from_, to = _uri_of(start), _party(firsts["From"]), _party(firsts["To"])
-        parse_contact(contact)
+        uri, from_, to = _uri_of(start), _PARTY.fullmatch(firsts["From"]), _PARTY.fullmatch(firsts["To"])
     except (KeyError, SipError):
         return None
     _transport, sent_host, sent_port, rport, branch, end = usual.groups()
-    if to.tag is not None or not branch.startswith(_MAGIC) or len(branch) == len(_MAGIC):
+    if from_ is None or to is None or to[3] is not None:
+        return None
+    if not branch.startswith(_MAGIC) or len(branch) == len(_MAGIC):
         return None
     if end if rport else end != ";rport":
         return None
@@ -117,22 +121,19 @@ def read_usual_register(data: bytes, host: str, port: int) -> UsualRegister | No
     if len(key) > _LONGEST_KEY or (expires is not None and not (expires.isdigit() and len(expires) < 10)):
         return None
     return UsualRegister(
-        firsts, start[9:-8], uri, via, branch, key, from_, to, call_id, int(number), contact,
+        firsts, start[9:-8], uri, via, key, f"{call_id}|{from_[3] or ''}|{branch}|{host}",
+        from_[1].lower(), to[1], to[2].lower(), call_id, int(number), contact,
         None if expires is None else int(expires),
     )  # fmt: skip
 
 
-def request_of(usual: UsualRegister, size: int) -> Request:
-    """The same as a request, validated; what is not read here is read from its headers when it is asked for. ``size``
-    in bytes."""
-    request = Request.__new__(Request)
-    firsts, to = usual.firsts, usual.to.address
+def request_of(usual: UsualRegister, size: int, answer_tag: str) -> Request:
+    """The same as a request, validated. ``size`` in bytes; ``answer_tag``: the To-tag of all answers to it."""
+    request = UsualRequest.__new__(UsualRequest)
     request.__dict__ = {
-        "method": "REGISTER", "uri": usual.uri_text, "headers": list(firsts.items()), "body": b"",
-        "firsts": firsts, "single": True, "validated": True, "size": size,
-        "via_text": usual.via, "transaction_key": usual.key, "request_uri": usual.uri,
-        "from_": usual.from_.address, "to": to, "call_id": usual.call_id, "cseq": CSeq(usual.cseq, "REGISTER"),
-        "expires": usual.expires, "path": [], "require": frozenset(),
+        "method": "REGISTER", "uri": usual.uri_text, "body": b"", "firsts": usual.firsts, "single": True,
+        "validated": True, "size": size, "via_text": usual.via, "transaction_key": usual.key, "answer_tag": answer_tag,
+        "path": [],
     }  # fmt: skip
     return request
 
@@ -147,17 +148,3 @@ def _uri_of(start: str) -> Uri:
     if uri.scheme not in ("sip", "sips") or uri.headers:
         raise SipError(416, "Unsupported URI Scheme")
     return uri
-
-
-@lru_cache(maxsize=8192)
-def _short_party(text: str) -> Party:
-    address = parse_name_addr(text)
-    if "%" in (address.uri.user or ""):
-        raise SipError(400, "Escaped User")  # for here: one spelling is enough
-    return Party(address, address.uri.canonical_user.lower(), address.tag)
-
-
-def _party(text: str) -> Party:
-    if len(text) > SHORT:
-        raise SipError(400, "Header Too Long")  # for here
-    return _short_party(text)
