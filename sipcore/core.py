@@ -399,23 +399,26 @@ class Core:
     def watch(self, binding: Binding, now: float, wall: float, share: float = 1.0) -> None:
         """Ask this phone regularly whether it is there, so often that its way stays open if it needs that; for the
         first time after this ``share`` of the interval."""
+        id, ends, flow = binding.id, now + binding.expires_at - wall, binding.flow
         if binding.worker % self.settings.workers == self.settings.worker:
-            self.connections.follow(binding.id, binding.connection, now + binding.expires_at - wall, now)
+            self.connections.follow(id, binding.connection, ends, now)
         self._remember(binding.remote_host)
-        remote = (binding.remote_host, binding.remote_port)
         if binding.expires_at <= wall or binding.transport != "UDP" or binding.path:
-            self.keepalive.forget(binding.id)
+            self.keepalive.forget(id)
+            return
+        here = share == 1.0 and binding.unreachable_since is None
+        if here and self.keepalive.goes_on(id, binding.contact, flow, ends, now):
             return
         interval = self.settings.keepalive_interval
         # Linphone and others take over the address that their router gave them, and are behind it all the same.
-        if self.settings.is_local(binding.remote_host) and not behind_nat(parse_uri(binding.contact), remote):
+        if self.settings.is_local(binding.remote_host) and not behind_nat(parse_uri(binding.contact), flow.remote):
             interval *= UNHURRIED
         self.keepalive.watch(
-            binding.id,
+            id,
             binding.contact,
-            binding.flow,
+            flow,
             interval,
-            now + binding.expires_at - wall,
+            ends,
             now + interval * share,
             dead=binding.unreachable_since is not None,
         )

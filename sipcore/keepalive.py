@@ -102,21 +102,7 @@ class KeepAlive:
     ) -> None:
         """Start or go on watching: pinged after ``interval`` seconds of silence, ``ends`` is when the binding ends,
         ``first`` the time of its next ping. ``dead``: it is on record as one that does not answer."""
-        watched = self._by_id.get(id)
-        if watched is not None:
-            if (
-                watched.remote == flow.remote
-                and watched.contact == contact
-                and watched.interval == interval
-                and watched.local == flow.local
-                and not (watched.dead or dead)
-                and watched.heard + interval <= first
-            ):  # it is where it was: that its ping is due later is found out when it would be due
-                watched.ends = ends
-                watched.heard = first - interval
-                watched.misses = 0
-                return
-            self.forget(id)
+        self.forget(id)
         self._serial += 1
         serial = self._serial
         local = self._locals.setdefault(flow.local, flow.local)
@@ -132,6 +118,17 @@ class KeepAlive:
         if dead:
             self._dead(watched)
         self._place(watched, first)
+
+    def goes_on(self, id: BindingId, contact: str, flow: Flow, ends: float, now: float) -> bool:
+        """It has registered again, until ``ends``: whether it is watched where it is and answers, so that nothing else
+        changes. That its ping is due later is found out when it would be due."""
+        watched = self._by_id.get(id)
+        if watched is None or watched.dead or watched.contact != contact:
+            return False
+        if watched.remote != flow.remote or watched.local != flow.local:
+            return False
+        watched.ends, watched.heard, watched.misses = ends, now, 0
+        return True
 
     def _share(self, first: Watched) -> Place:
         place = self._by_remote[first.remote] = Place()

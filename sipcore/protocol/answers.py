@@ -128,7 +128,8 @@ def _short(response: Response, data: bytes) -> bytes:
 
 def _mark(request: Request) -> bytes:
     """What a repetition has and another request has not."""
-    return hash((request.get("Call-ID"), request.get("CSeq"))).to_bytes(_MARK, "big", signed=True)
+    get = request.firsts.get if request.firsts is not None else request.get
+    return hash((get("Call-ID"), get("CSeq"))).to_bytes(_MARK, "big", signed=True)
 
 
 def _digest(key: str) -> int:

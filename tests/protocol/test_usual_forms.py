@@ -5,7 +5,8 @@ from pathlib import Path
 from unittest import TestCase
 from unittest.mock import patch
 
-from sipcore.protocol import headers, message
+from sipcore.protocol import digest, headers, message
+from sipcore.protocol.digest import parse_authorization
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.headers import Contact, NameAddr, parse_address, parse_via
 from sipcore.protocol.message import Request, parse_message, validate_request
@@ -51,6 +52,29 @@ class UsualFormsTest(TestCase):
                     long = outcome(parse_via, text)
                 self.assertEqual(short, long)
                 self.assertEqual(str(short), str(long))  # and in the order they came
+
+    def test_credentials(self):
+        whole = (
+            'Digest username="1001", realm="pbx, east", nonce="A=", uri="sip:pbx.test", response="0123", '
+            'algorithm=MD5, cnonce="c", qop=auth, nc=00000001'
+        )
+        changes = [
+            ("", ""), (", ", ","), (", ", " ,\t"), ("=", " = "), ('"1001"', "1001"), ('"1001"', '""'),
+            ('"1001"', '"1001'), ('"1001"', '"10" 01'), ('"1001"', 'x"1001"'), ('"1001"', '"1001"x'),
+            ('"1001"', '"\0"'), ("MD5", "\0"), ("MD5", "0"), ("MD5", '"MD5"'), ("auth", '"auth"'),
+            ("username", "USERNAME"), ("username", "user name"), ("realm", "username"), ("nonce", "Realm"),
+            (", realm", "realm"), ("nc=", 'nc="'), ("00000001", "1"), (", nc=00000001", ""), ("Digest ", "Digest , "),
+            ("Digest ", "Digest opaque, "), ("Digest ", 'Digest userhash="true", '),
+            ("Digest ", "Digest " + "x" * 300 + '="1", '), ("00000001", "00000001,"), ("00000001", '00000001, ""'),
+        ]  # fmt: skip
+        for old, new in changes:
+            for count in (1, -1):
+                text = whole.replace(old, new, count) if old else whole
+                with self.subTest(text):
+                    for _ in range(2):  # read, and remembered
+                        short = outcome(parse_authorization, text)
+                    with patch.object(digest, "_SHORT_SHAPE", -1):
+                        self.assertEqual(outcome(parse_authorization, text), short)
 
     def test_messages(self):
         base = REGISTER.decode()
