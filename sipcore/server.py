@@ -39,6 +39,10 @@ EMPTIED = 1024
 SLICE = 0.005
 """Seconds of work after which the loop has its turn: timers, other sockets, and whoever ranks higher by now."""
 
+LOG_SECONDS = 0.005
+"""For which lines of the log gather: the thread that writes them takes the interpreter from the loop, and must not do
+it while a phone waits for its answer."""
+
 AT_ONCE = 8
 """Decisions of the store that are answered between two looks at the time."""
 
@@ -74,6 +78,7 @@ class Server:
         self._tcp = TcpSockets(core, log, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._log_timer: asyncio.TimerHandle | None = None
         self._pump_asked = False
         self._arrived: deque[tuple[bytes, Flow]] = deque()
         self._inbox = Inbox()
@@ -286,7 +291,8 @@ class Server:
                 break
         else:
             self.in_loop(self._pump)
-        self._log.flush()
+        if self._log_timer is None and self._loop is not None and self._log.waiting:
+            self._log_timer = self._loop.call_later(LOG_SECONDS, self._write_log)
         due = self._core.next_timeout()
         if due is not None and self._loop is not None:
             if self._timer is not None:
@@ -295,6 +301,10 @@ class Server:
                 self._timer.cancel()
             self._timer_at = due
             self._timer = self._loop.call_at(due, self._tick)
+
+    def _write_log(self) -> None:
+        self._log_timer = None
+        self._log.flush()
 
     def _tick(self) -> None:
         self._timer = None
