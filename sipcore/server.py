@@ -151,7 +151,8 @@ class Server:
 
     def completed(self, jobs: list[Job]) -> None:
         """The store's thread has decided these; called in that thread."""
-        self.in_loop(lambda: self._complete(jobs))
+        self._decided.extend(jobs)
+        self.in_loop(self._complete)
 
     def in_loop(self, function: Callable[[], None]) -> None:
         """Run ``function`` in the loop's thread, soon. From any thread."""
@@ -173,9 +174,8 @@ class Server:
             self._pump_asked = True
             self._loop.call_soon(self._pump)
 
-    def _complete(self, jobs: list[Job]) -> None:
-        self._decided.extend(jobs)
-        if not self._answering:
+    def _complete(self) -> None:
+        if not self._answering and self._decided:
             self._answer()
 
     def _answer(self) -> None:
@@ -285,9 +285,11 @@ class Server:
         self._pump_asked = False
         for _ in range(ROUNDS):
             waiting = self._core.datagrams_to_send()
+            more = False
             for data, flow in waiting:
                 self._send(data, flow)
-            if not waiting:
+                more = more or flow.transport != "UDP"
+            if not more:
                 break
         else:
             self.in_loop(self._pump)
