@@ -19,6 +19,7 @@ from django.db.models.functions import Cast
 
 from extensions.models import Binding as BindingRow
 from pbx.prepared import Prepared, number_array, on_sqlite, text_array
+from pbx.store_access import own_connection
 from sipcore.ports import Binding, BindingId
 
 ENGINE_FIELDS = tuple(field.name for field in fields(Binding))
@@ -57,9 +58,9 @@ _EPOCH = datetime(1970, 1, 1)  # UTC, as SQLite has it
 _values_of: Callable[[Binding], tuple[Any, ...]] = attrgetter(*ENGINE_FIELDS)
 
 
-def as_bindings(rows: Iterable[tuple[Any, ...]]) -> list[Binding]:
+def as_bindings(rows: Iterable[Sequence[Any]]) -> list[Binding]:
     bindings = [Binding(*row) for row in rows]
-    if connection.vendor == "sqlite":
+    if bindings and own_connection().vendor == "sqlite":
         for binding in bindings:
             binding.registered_at = _seconds(binding.registered_at)
             binding.refreshed_at = _seconds(binding.refreshed_at)
@@ -75,19 +76,19 @@ def _seconds(text: Any) -> float:
 
 def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
     """Insert these rows, or renew those of the same extension and key. Each key at most once. ``afterwards``: a
-    statement that PostgreSQL is sent along with it (COMMIT), else nothing.
+    statement that is run with it (COMMIT), or nothing.
 
     :raises django.db.Error: as the database says."""
     rows = [_values_of(binding) for binding in bindings]
-    if connection.vendor == "postgresql":
+    if own_connection().vendor == "postgresql":
         # One array a column: the statement is the same for a thousand rows as for one.
         columns = [spell(column) for spell, column in zip(_spellings(), zip(*rows, strict=True), strict=True)]
         _upsert().run(columns, after=afterwards)
         return
     # Not executemany(): after each row the thread would wait until the others let it go on.
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = rows[start : start + ROWS_AT_ONCE]
-        on_sqlite(_sqlite(len(part)), _as_texts(part))
+        part, rest = rows[start : start + ROWS_AT_ONCE], len(rows) - start - ROWS_AT_ONCE
+        on_sqlite(_sqlite(len(part)), _as_texts(part), after=afterwards if rest <= 0 else "")
 
 
 def delete(ids: Sequence[BindingId]) -> None:

@@ -10,18 +10,27 @@ from __future__ import annotations
 import json
 import re
 import select
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from itertools import count
+from json.encoder import encode_basestring
+from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from django.db import DEFAULT_DB_ALIAS, Error, InternalError, connection, connections, transaction
+from django.db import Error, InternalError, connection, transaction
 from django.db.models import BigAutoField, CharField, ForeignKey, Lookup, QuerySet
 from django.db.models.fields.related_lookups import RelatedLookupMixin
 
-FAILED = 3  # psycopg.pq.TransactionStatus.INERROR
+from pbx.store_access import own_connection
+
+FAILED = 3  # psycopg.pq.TransactionStatus.INERROR; that module takes long where there is only SQLite
+EMPTY_QUERY, COMMAND_OK, TUPLES_OK = 0, 1, 2  # psycopg.pq.ExecStatus
+
+
+_scan = json.JSONDecoder().scan_once  # what json.loads() does in the end, after forty steps
 
 
 class _Later:
@@ -30,6 +39,10 @@ class _Later:
 
 LATER = _Later()
 """Stands in a queryset for the list that :class:`PreparedRead` is given."""
+
+
+AMONG, ALONE = "IN (SELECT value FROM json_each(%s))", "= %s"
+"""On SQLite: one of many, and the one that a phone which comes alone asks about, at half the time."""
 
 
 @CharField.register_lookup
@@ -44,7 +57,7 @@ class AnyOf(Lookup):
         column, params = self.process_lhs(compiler, connection)
         if connection.vendor == "postgresql":
             return f"{column} = ANY($1)", list(params)
-        return f"{column} IN (SELECT value FROM json_each(%s))", [*params, self.rhs]
+        return f"{column} {AMONG}", [*params, self.rhs]
 
 
 @ForeignKey.register_lookup
@@ -75,19 +88,23 @@ class Prepared:
         sent along with it. With the latter there are no rows.
 
         :raises django.db.Error: as the database says."""
-        database = connections[DEFAULT_DB_ALIAS]  # looked up once: django.db.connection does so at each dot
-        database.ensure_connection()
-        call = self.call(database, values)
-        return _on_postgresql(database, b"%s; %s; %s" % (before.encode(), call, after.encode()))
+        database = own_connection()
+        if database.connection is None:
+            database.ensure_connection()
+        return _on_postgresql(database, f"{before}; {self.call(database, values)}; {after}".encode())
 
-    def call(self, database: Any, values: Iterable[str]) -> bytes:
+    def call(self, database: Any, values: Iterable[str]) -> str:
         """The statement that runs it with these values; on this connection it is known afterwards."""
-        from psycopg.pq import Escaping  # here, because it takes long where there is only SQLite
-
         if database.connection not in self._known_to:
             self._prepare()
-        quote = Escaping(database.connection.pgconn).escape_literal
-        return b"EXECUTE %s(%s)" % (self._name.encode(), b", ".join([quote(value.encode()) for value in values]))
+        values = list(values)
+        literals = "','".join(values)
+        if "\\" in literals or literals.count("'") != 2 * len(values) - 2:
+            from psycopg.pq import Escaping  # here, because it takes long where there is only SQLite
+
+            quote = Escaping(database.connection.pgconn).escape_literal
+            return f"EXECUTE {self._name}({', '.join([quote(value.encode()).decode() for value in values])})"
+        return f"EXECUTE {self._name}('{literals}')"  # there is nothing in them that would have to be escaped
 
     def _prepare(self) -> None:
         text, params = self._text()
@@ -107,35 +124,40 @@ class PreparedRead:
         self._rows = rows
         self._spell = text_array if kind == "text" else number_array
         self._prepared = Prepared(name, [f"{kind}[]"], self._compile_for_postgresql)
-        self._compiled: tuple[str, list[Any], int] | None = None
+        self._compiled: tuple[str, str, list[Any], int] | None = None
 
-    def rows(self, values: Sequence[Any], before: str = "") -> list[tuple[Any, ...]]:
-        """``before``: as in :meth:`Prepared.run`; nothing on SQLite.
+    def rows(self, values: Sequence[Any], before: str = "") -> list[Sequence[Any]]:
+        """``before``: as in :meth:`Prepared.run`.
 
         :raises django.db.Error: as the database says."""
-        if connection.vendor == "postgresql":
+        if own_connection().vendor == "postgresql":
             return self._prepared.run([self._spell(values)], before)
         if self._compiled is None:
-            sql, params = self._compile()
-            self._compiled = sql, params, params.index(LATER)
-        sql, params, place = self._compiled
+            self._compiled = self._compile_for_sqlite()
+        many, one, params, place = self._compiled
         params = params.copy()
-        params[place] = json.dumps(values, ensure_ascii=False)
-        return on_sqlite(sql, params)
+        if len(values) == 1:
+            (params[place],) = values
+            return on_sqlite(one, params, before)
+        params[place] = _json_array(values)
+        ((text,),) = on_sqlite(many, params, before)
+        rows, _end = _scan(text, 0)
+        return rows  # type: ignore[no-any-return]
 
     def rows_and_of(
         self, second: PreparedRead, values: Sequence[Any], before: str = ""
-    ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    ) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]:
         """The rows of this and then those of ``second``, of the same values. On PostgreSQL one journey, and the second
         sees what was committed while the first waited for its locks (READ COMMITTED: each statement looks anew).
 
         :raises django.db.Error: as the database says."""
-        database = connections[DEFAULT_DB_ALIAS]
-        if database.vendor != "postgresql" or database.queries_logged:
+        database = own_connection()
+        if database.vendor != "postgresql" or database.force_debug_cursor:
             return self.rows(values, before), second.rows(values)
-        database.ensure_connection()
+        if database.connection is None:
+            database.ensure_connection()
         calls = [read._prepared.call(database, [read._spell(values)]) for read in (self, second)]
-        first_rows, second_rows = _both_on_postgresql(database, b"%s; %s; %s" % (before.encode(), *calls))
+        first_rows, second_rows = _both_on_postgresql(database, f"{before}; {'; '.join(calls)}".encode())
         return first_rows, second_rows
 
     def _compile_for_postgresql(self) -> tuple[str, list[Any]]:
@@ -147,20 +169,40 @@ class PreparedRead:
         sql, params = self._rows.query.get_compiler(connection=connection).as_sql()
         return sql, list(params)
 
+    def _compile_for_sqlite(self) -> tuple[str, str, list[Any], int]:
+        """For many values, for one, the parameters, and which of these is :data:`LATER`. The rows of many come as one
+        text of JSON: at each row that it reads the driver lets the loop's thread go on, and then waits for it."""
+        compiler = self._rows.query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        names = ", ".join(f"c{number}" for number in range(len(compiler.select)))
+        many = f"WITH found({names}) AS ({sql}) SELECT json_group_array(json_array({names})) FROM found"
+        return many, sql.replace(AMONG, ALONE), list(params), params.index(LATER)
 
-def on_sqlite(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """What ``connection.cursor()`` would give; but the text, which may have a thousand %s, is made one of SQLite's
-    only once.
+
+def on_sqlite(sql: str, params: Sequence[Any], before: str = "", after: str = "") -> list[tuple[Any, ...]]:
+    """What ``connection.cursor()`` would give, without what that does around it; the text, which may have a thousand
+    %s, is made one of SQLite's only once. ``before``, ``after``: statements that are run with it, or nothing.
 
     :raises django.db.Error: as the database says."""
-    if connection.queries_logged:
-        cursor = connection.cursor()  # the log wants them as they were
-    else:
-        connection.ensure_connection()
-        cursor, sql = connection.make_cursor(connection.connection.cursor()), _with_question_marks(sql)
-    with cursor:
-        cursor.execute(sql, params)
-        return cursor.fetchall()  # type: ignore[no-any-return]
+    database = own_connection()
+    if database.force_debug_cursor:
+        with database.cursor() as cursor:  # the log wants them as they were
+            if before:
+                cursor.execute(before)
+            rows = cursor.execute(sql, params).fetchall()
+            if after:
+                cursor.execute(after)
+            return rows  # type: ignore[no-any-return]
+    if database.connection is None:
+        database.ensure_connection()
+    execute = database.connection.execute
+    with database.wrap_database_errors:
+        if before:
+            execute(before)
+        rows = execute(_with_question_marks(sql), params).fetchall()
+        if after:
+            execute(after)
+        return rows  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=200)
@@ -172,7 +214,7 @@ def _on_postgresql(database: Any, statements: bytes) -> list[tuple[Any, ...]]:
     """The rows of the last of these statements. In one call of libpq's, that other threads can run beside: what a
     cursor does around it takes four times the processor time, and waits up to three times for the others to let this
     thread go on (measured: 95 us against 24, and half of the time until the answer is there)."""
-    if database.queries_logged:
+    if database.force_debug_cursor:
         with database.cursor() as cursor:
             cursor.execute(statements.decode().strip("; "))
             while cursor.nextset():
@@ -205,56 +247,86 @@ def _both_on_postgresql(database: Any, statements: bytes) -> list[list[tuple[Any
 
 def _rows_of(postgres: Any, result: Any) -> list[tuple[Any, ...]] | None:
     """None for a statement that has no rows to tell."""
-    import psycopg
-    from psycopg.pq import ConnStatus, ExecStatus
-
-    if result.status in (ExecStatus.COMMAND_OK, ExecStatus.EMPTY_QUERY):
+    status = result.status
+    if status == TUPLES_OK:
+        return _read(postgres, result) if result.ntuples else []
+    if status in (EMPTY_QUERY, COMMAND_OK):
         return None
-    if result.status != ExecStatus.TUPLES_OK:
-        if postgres.pgconn.status != ConnStatus.OK:
-            raise psycopg.OperationalError("the connection is lost")
-        error = psycopg.errors.error_from_result(result)
-        # A migration has changed a column since PREPARE; or somebody between us and the server knows no statement.
-        if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName):
-            postgres.close()
-            raise psycopg.OperationalError("the prepared statement is of no use any more")
-        raise error
-    if not result.ntuples:
-        return []
-    transformer = psycopg.adapt.Transformer(postgres)
-    transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, tuple)
+    import psycopg
+
+    if postgres.pgconn.status != psycopg.pq.ConnStatus.OK:
+        raise psycopg.OperationalError("the connection is lost")
+    error = psycopg.errors.error_from_result(result)
+    # A migration has changed a column since PREPARE; or somebody between us and the server knows no statement.
+    if isinstance(error, psycopg.errors.FeatureNotSupported | psycopg.errors.InvalidSqlStatementName):
+        postgres.close()
+        raise psycopg.OperationalError("the prepared statement is of no use any more")
+    raise error
+
+
+_reading = threading.local()
+
+
+def _read(postgres: Any, result: Any) -> list[tuple[Any, ...]]:
+    """``_reading.transformer`` has learnt how the types are read on ``_reading.connection``."""
+    if getattr(_reading, "connection", None) is not postgres:
+        import psycopg
+
+        _reading.connection, _reading.transformer = postgres, psycopg.adapt.Transformer(postgres)
+    _reading.transformer.set_pgresult(result)
+    return _reading.transformer.load_rows(0, result.ntuples, tuple)  # type: ignore[no-any-return]
 
 
 class BriefTransaction:
-    """``begin`` and ``commit``: what to send before the first statement of it, and after its last one, or nothing."""
+    """A transaction that has no journeys of its own: BEGIN goes along with its first statement, and COMMIT with its
+    last. Durable when it is left without an exception, else undone. Inside, no ORM may write: to Django there is no
+    transaction. Within a transaction of Django's it is as ``atomic()``.
 
-    def __init__(self, begin: str, commit: str) -> None:
-        self.begin, self.commit = begin, commit
+    ``begin`` and ``commit``: what to run before the first statement of it, and after its last one, or nothing."""
 
+    def __enter__(self) -> BriefTransaction:
+        self._database = database = own_connection()
+        self._atomic = transaction.atomic() if database.in_atomic_block else None
+        if self._atomic is not None:
+            self.begin = self.commit = ""
+            self._atomic.__enter__()
+        else:
+            self.begin, self.commit = "BEGIN" if database.vendor == "postgresql" else "BEGIN IMMEDIATE", "COMMIT"
+        return self
 
-@contextmanager
-def brief_transaction() -> Iterator[BriefTransaction]:
-    """A transaction that takes PostgreSQL no journeys of its own: BEGIN goes along with its first statement, and COMMIT
-    with its last. Durable when it is left without an exception, else undone. Inside, no ORM may write: to Django there
-    is no transaction. On SQLite, and within a transaction of Django's, it is as ``atomic()``."""
-    if connection.vendor != "postgresql" or connection.in_atomic_block:
-        with transaction.atomic():
-            yield BriefTransaction("", "")
-        return
-    try:
-        yield BriefTransaction("BEGIN", "COMMIT")
-        status = connection.connection.info.transaction_status
-        if status == FAILED:  # to COMMIT it would say ROLLBACK, and that is no error to PostgreSQL
-            raise InternalError("a statement of this transaction has failed")
-        if status:  # nothing had to be written, or COMMIT was not sent along
-            connection.commit()
-    except BaseException:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._atomic is not None:
+            self._atomic.__exit__(kind, error, trace)
+            return
+        database = self._database
         try:
-            connection.rollback()
+            if error is None and database.connection is not None:
+                if database.vendor != "postgresql":
+                    status = database.connection.in_transaction
+                else:
+                    status = database.connection.pgconn.transaction_status
+                    if status == FAILED:  # to COMMIT it would say ROLLBACK, and that is no error to PostgreSQL
+                        raise InternalError("a statement of this transaction has failed")
+                if status:  # nothing had to be written, or COMMIT was not sent along
+                    with database.wrap_database_errors:
+                        database.connection.commit()
+        except BaseException:
+            self._undo()
+            raise
+        if error is not None:
+            self._undo()
+
+    def _undo(self) -> None:
+        database = self._database
+        if database.connection is None:
+            return
+        try:
+            with database.wrap_database_errors:
+                database.connection.rollback()
         except Error:
-            connection.close()
-        raise
+            database.close()
 
 
 def text_array(values: Sequence[str]) -> str:
@@ -263,11 +335,18 @@ def text_array(values: Sequence[str]) -> str:
     joined = '","'.join(values)
     if "\0" in joined:
         raise ValueError("PostgreSQL keeps no NUL")
-    if "\\" in joined or joined.count('"') != 2 * max(0, len(values) - 1):
+    if "\\" in joined or joined.count('"') != 2 * len(values) - 2:
+        if not values:
+            return "{}"
         joined = '","'.join(value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return f'{{"{joined}"}}' if values else "{}"
+    return f'{{"{joined}"}}'
 
 
 def number_array(values: Sequence[float | None]) -> str:
     """The same of numbers."""
     return f"{{{','.join(map(str, values))}}}".replace("None", "NULL")
+
+
+def _json_array(values: Sequence[Any]) -> str:
+    """The same for SQLite: texts or numbers."""
+    return f"[{','.join([encode_basestring(value) if isinstance(value, str) else str(value) for value in values])}]"

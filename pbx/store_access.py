@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import (
+    DEFAULT_DB_ALIAS,
     DataError,
     Error,
     IntegrityError,
     InterfaceError,
     OperationalError,
-    connection,
+    connections,
 )
 
 from sipcore.ports import StoreRejected, StoreUnavailable
@@ -21,25 +23,45 @@ from sipcore.ports import StoreRejected, StoreUnavailable
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_of_this_thread = threading.local()
 
-@contextmanager
-def engine_errors() -> Iterator[None]:
-    """Database errors as the engine's two kinds. The texts of the originals stay here: they may quote values."""
+
+def own_connection() -> Any:
+    """``django.db.connection`` of this thread. That one is looked up in some forty steps of the interpreter each time
+    something is asked of it, and a registration asks thirty times."""
     try:
-        yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable(type(error).__name__) from error
-    except (IntegrityError, DataError, ValueError, OverflowError) as error:  # NUL, lone surrogate, a huge time
-        raise StoreRejected(type(error).__name__) from error
-    except Error as error:
-        raise StoreUnavailable(type(error).__name__) from error
+        return _of_this_thread.database
+    except AttributeError:
+        database = _of_this_thread.database = connections[DEFAULT_DB_ALIAS]
+        return database
+
+
+class engine_errors:
+    """Database errors as the engine's two kinds. The texts of the originals stay here: they may quote values."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> engine_errors:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OperationalError | InterfaceError):
+            raise StoreUnavailable(type(error).__name__) from error
+        # NUL, lone surrogate, a huge time
+        if isinstance(error, IntegrityError | DataError | ValueError | OverflowError):
+            raise StoreRejected(type(error).__name__) from error
+        if isinstance(error, Error):
+            raise StoreUnavailable(type(error).__name__) from error
 
 
 def renew_connection() -> None:
     """After an error, see whether the connection is still good, and close it if not: the next statement opens another.
     Without one nothing is asked: who finds it dead learns so at once, and :func:`unit_of_work` tries again."""
-    if connection.errors_occurred:
-        connection.close_if_unusable_or_obsolete()
+    database = own_connection()
+    if database.errors_occurred:
+        database.close_if_unusable_or_obsolete()
 
 
 def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,14 +70,15 @@ def unit_of_work(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        database = own_connection()
         with engine_errors():
-            if connection.in_atomic_block:
+            if database.in_atomic_block:
                 return function(*args, **kwargs)
             renew_connection()
             try:
                 return function(*args, **kwargs)
             except (OperationalError, InterfaceError):
-                connection.close()
+                database.close()
                 return function(*args, **kwargs)
 
     return run

@@ -1,6 +1,6 @@
 """The SIP log: one line a message, ``[SIP]`` first, to stderr.
 
-A line is formatted once into a bounded buffer; a thread writes the buffer once a drain. So a terminal or a
+A line is formatted once into a bounded buffer; a thread writes what has gathered there. So a terminal or a
 journal that blocks never stops a phone call; what had to be dropped is counted and said. A text from the network
 cannot forge a line: everything that does not print is escaped. Lines are in English, because people search the
 net for them."""
@@ -12,13 +12,11 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from enum import IntEnum
 
 BUFFER_LINES = 20_000
 WRITTEN_AT_ONCE = 1000
-GATHER_SECONDS = 0.005
-"""That the writing thread lets pass before it writes: each time it wakes, it takes the interpreter from the loop."""
-
 STRANGER_LINES = 50
 """Lines a second about senders that never registered, before they are summed up."""
 
@@ -44,8 +42,9 @@ class SipLog:
         self._stranger_second = -1
         self._stranger_lines = 0
         self._stranger_left_out = 0
-        self._ready = threading.Event()
-        self._closing = threading.Event()
+        self._ready = threading.Lock()  # free when there is something to write
+        self._ready.acquire()
+        self._closing = False
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -96,16 +95,27 @@ class SipLog:
             self.info(f"{self._stranger_left_out} more lines about unknown senders left out")
             self._stranger_left_out = 0
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are lines that nobody has handed to the writing thread yet."""
+        return bool(self._lines) and self._ready.locked()
+
     def flush(self) -> None:
-        """Hand what has been collected to the writing thread; never waits."""
-        if self._lines and not self._ready.is_set():
-            self._ready.set()
+        """Hand what has been collected to the writing thread; never waits. Each time that thread wakes, it takes the
+        interpreter from whoever has it: better not at once and not for one line."""
+        if self._lines:
+            self._wake()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is left, at most ``timeout`` seconds."""
-        self._closing.set()
-        self._ready.set()
+        self._closing = True
+        self._wake()
         self._thread.join(timeout)
+
+    def _wake(self) -> None:
+        if self._ready.locked():
+            with suppress(RuntimeError):  # another thread was faster
+                self._ready.release()
 
     def _add(self, level: str, text: str) -> None:
         if len(self._lines) >= BUFFER_LINES:
@@ -137,21 +147,16 @@ class SipLog:
     def _write(self) -> None:
         lines = self._lines
         while True:
-            self._ready.wait()
-            if len(lines) < WRITTEN_AT_ONCE:
-                self._closing.wait(GATHER_SECONDS)
-            self._ready.clear()
-            chunk: list[str] = []
-            while lines and len(chunk) < WRITTEN_AT_ONCE:
-                chunk.append(lines.popleft())
+            self._ready.acquire()
+            chunk = [lines.popleft() for _ in range(min(len(lines), WRITTEN_AT_ONCE))]
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 self._add("WARNING", f"{dropped} log lines were dropped because the log could not be written in time")
             if chunk:
                 self._write_out("".join(chunk).encode("utf-8", "backslashreplace"))
             if lines:
-                self._ready.set()
-            elif self._closing.is_set():
+                self._wake()
+            elif self._closing:
                 return
 
     def _write_out(self, data: bytes) -> None:

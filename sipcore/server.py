@@ -39,6 +39,10 @@ EMPTIED = 1024
 SLICE = 0.005
 """Seconds of work after which the loop has its turn: timers, other sockets, and whoever ranks higher by now."""
 
+LOG_SECONDS = 0.005
+"""For which lines of the log gather: the thread that writes them takes the interpreter from the loop, and must not do
+it while a phone waits for its answer."""
+
 AT_ONCE = 8
 """Decisions of the store that are answered between two looks at the time."""
 
@@ -74,6 +78,7 @@ class Server:
         self._tcp = TcpSockets(core, log, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._log_timer: asyncio.TimerHandle | None = None
         self._pump_asked = False
         self._arrived: deque[tuple[bytes, Flow]] = deque()
         self._inbox = Inbox()
@@ -146,7 +151,8 @@ class Server:
 
     def completed(self, jobs: list[Job]) -> None:
         """The store's thread has decided these; called in that thread."""
-        self.in_loop(lambda: self._complete(jobs))
+        self._decided.extend(jobs)
+        self.in_loop(self._complete)
 
     def in_loop(self, function: Callable[[], None]) -> None:
         """Run ``function`` in the loop's thread, soon. From any thread."""
@@ -168,9 +174,8 @@ class Server:
             self._pump_asked = True
             self._loop.call_soon(self._pump)
 
-    def _complete(self, jobs: list[Job]) -> None:
-        self._decided.extend(jobs)
-        if not self._answering:
+    def _complete(self) -> None:
+        if not self._answering and self._decided:
             self._answer()
 
     def _answer(self) -> None:
@@ -280,13 +285,16 @@ class Server:
         self._pump_asked = False
         for _ in range(ROUNDS):
             waiting = self._core.datagrams_to_send()
+            more = False
             for data, flow in waiting:
                 self._send(data, flow)
-            if not waiting:
+                more = more or flow.transport != "UDP"
+            if not more:
                 break
         else:
             self.in_loop(self._pump)
-        self._log.flush()
+        if self._log_timer is None and self._loop is not None and self._log.waiting:
+            self._log_timer = self._loop.call_later(LOG_SECONDS, self._write_log)
         due = self._core.next_timeout()
         if due is not None and self._loop is not None:
             if self._timer is not None:
@@ -295,6 +303,10 @@ class Server:
                 self._timer.cancel()
             self._timer_at = due
             self._timer = self._loop.call_at(due, self._tick)
+
+    def _write_log(self) -> None:
+        self._log_timer = None
+        self._log.flush()
 
     def _tick(self) -> None:
         self._timer = None

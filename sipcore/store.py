@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -69,8 +70,11 @@ class Store:
         self._new: deque[Job] = deque()
         self._questions: deque[Callable[[], None]] = deque()
         self._chores: deque[Callable[[], None]] = deque()
-        self._wake = threading.Condition()
-        self._stopping = False
+        # Free while there may be something to do: a lock alone wakes the thread at once, and it looks by itself for
+        # what there is. A condition would take the interpreter twice more before it does.
+        self._work_waits = threading.Lock()
+        self._work_waits.acquire()
+        self._stopping = threading.Event()
         self._in_hand = 0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self.available = True
@@ -91,17 +95,15 @@ class Store:
 
     def submit(self, *jobs: Job) -> None:
         """Those that came at once together: else the first would be a batch of its own, and the others wait for it."""
-        with self._wake:
-            for job in jobs:
-                (self._refreshing if job.refreshes else self._new).append(job)
-            self._wake.notify()
+        for waiting, refreshes in ((self._refreshing, True), (self._new, False)):
+            waiting.extend([job for job in jobs if job.refreshes is refreshes])
+        self._wake()
 
     def call(self, chore: Callable[[], None]) -> None:
         """Run something else on the connection, between two batches. Its exceptions go to ``broken``; a store
         that is away makes it be tried again later, so it must be something that can be done twice."""
-        with self._wake:
-            self._chores.append(chore)
-            self._wake.notify()
+        self._chores.append(chore)
+        self._wake()
 
     async def ask(self, question: Callable[[], T], seconds: float) -> T:
         """Run something on the connection and await what comes of it. Raises
@@ -130,9 +132,8 @@ class Store:
             else:
                 loop.call_soon_threadsafe(settle, result, None)
 
-        with self._wake:
-            self._questions.append(chore)  # before the chores, which nobody waits for: what they write gathers
-            self._wake.notify()
+        self._questions.append(chore)  # before the chores, which nobody waits for: what they write gathers
+        self._wake()
         late = loop.call_later(seconds, settle, None, StoreUnavailable("time-out"))
         try:
             return await answer
@@ -141,43 +142,44 @@ class Store:
 
     def stop(self, timeout: float) -> None:
         """Let the thread finish what it has in hand; at most ``timeout`` seconds."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        self._stopping.set()
+        self._wake()
         self._thread.join(timeout)
+
+    def _wake(self) -> None:
+        if self._work_waits.locked():
+            with suppress(RuntimeError):  # somebody else was faster
+                self._work_waits.release()
 
     def _run(self) -> None:
         while True:
-            with self._wake:
-                while not (self._refreshing or self._new or self._questions or self._chores):
-                    if self._stopping:
-                        return
-                    self._wake.wait()
-                batch: list[Job] = []
+            while not (self._refreshing or self._new or self._questions or self._chores):
+                if self._stopping.is_set():
+                    return
+                self._work_waits.acquire()
+            batch: list[Job] = []
+            if self._refreshing:
                 self._take(self._refreshing, batch, BATCH_LIMIT)
+            if self._new:
                 self._take(self._new, batch, min(BATCH_LIMIT, len(batch) + BESIDE) if batch else BATCH_LIMIT)
-                self._in_hand = len(batch)
-                chores = [
-                    waiting.popleft()
-                    for waiting in (self._questions, self._chores)
-                    for _ in range(min(len(waiting), CHORES_AT_ONCE))
-                ]
+            self._in_hand = len(batch)
             if batch:
                 self._settle(batch)
-            for chore in chores:
-                self._do(chore)
+            for waiting in (self._questions, self._chores):
+                for _ in range(min(len(waiting), CHORES_AT_ONCE)):
+                    if waiting:  # they are left undone when all ends
+                        self._do(waiting.popleft())
 
     def _settle(self, batch: list[Job]) -> None:
         try:
             decisions = self._work([job.asked for job in batch])
         except StoreUnavailable:
             self.available = False
-            with self._wake:
-                self._put_back(batch)
-                self._in_hand = 0
-                if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
-                    self._refreshing.clear()  # the core answers what is left with 503
-                    self._new.clear()
+            self._put_back(batch)
+            self._in_hand = 0
+            if self._stopping.wait(RETRY_PAUSE):
+                self._refreshing.clear()  # the core answers what is left with 503
+                self._new.clear()
             return
         except Exception as error:  # a bug of ours must cost these requests and not the thread
             self._broken(error)
@@ -190,17 +192,14 @@ class Store:
             job.decision = decision
             (busy if isinstance(decision, Busy) else decided).append(job)
         if busy:
-            with self._wake:
-                self._put_back(busy)
+            self._put_back(busy)
         self._done(decided)
         self._in_hand = 0
         if busy and not decided:
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping, BUSY_PAUSE)
+            self._stopping.wait(BUSY_PAUSE)
         elif self._breather:
             # SQLite has one writer: without a pause, back-to-back batches starve the web's writes.
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopping, self._breather)
+            self._stopping.wait(self._breather)
 
     @staticmethod
     def _take(jobs: deque[Job], batch: list[Job], most: int) -> None:
@@ -218,11 +217,10 @@ class Store:
             chore()
         except StoreUnavailable:
             self.available = False
-            with self._wake:
-                self._chores.append(chore)
-                if self._wake.wait_for(lambda: self._stopping, RETRY_PAUSE):
-                    self._questions.clear()
-                    self._chores.clear()
+            self._chores.append(chore)
+            if self._stopping.wait(RETRY_PAUSE):
+                self._questions.clear()
+                self._chores.clear()
         except Exception as error:
             self._broken(error)
         else:

@@ -195,7 +195,7 @@ class RowLocks(DirectoryTestCase):
 class Away(DirectoryTestCase):
     def test_a_database_that_is_away_is_unavailable_and_never_a_refusal(self):
         gone = OperationalError("gone")
-        with patch("django.db.backends.utils.CursorWrapper.execute", side_effect=gone), \
+        with patch("pbx.prepared.on_sqlite", side_effect=gone), \
                 patch("pbx.prepared._on_postgresql", side_effect=gone), self.assertRaises(StoreUnavailable):
             self.batch([self.ask("1001")])
         self.assertIsInstance(self.batch([self.ask("1001")])[0], Accepted)

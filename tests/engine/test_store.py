@@ -95,9 +95,7 @@ class StoreTests(TestCase):
     def test_while_the_store_is_away_nobody_loses_the_turn(self):
         self.failures = [StoreUnavailable("x")]
         jobs = [self.job(), self.job(), self.job(refreshes=True), self.job(refreshes=True)]
-        with self.store._wake:
-            for job in jobs:
-                self.store.submit(job)
+        self.store.submit(*jobs)
         self.wait_for(4)
         self.assertEqual(self.done, [*jobs[2:], *jobs[:2]])
 
