@@ -187,6 +187,38 @@ class ShortWayTest(TestCase):
         self.assertEqual(200, phone.send(phone.request()).status)
         self.assertEqual(4, pair.served)  # there is something against the sender now
 
+    def test_phones_as_they_are(self):
+        """What baresip, MicroSIP (pjsip) and Zoiper send, with other names in it."""
+        for lines in (
+            (
+                "Via: SIP/2.0/UDP 192.168.1.5:5062;branch=z9hG4bK0d9b1c3a5f7e;rport",
+                'Contact: <sip:1001-0x55d0c8@192.168.1.5:5062>;+sip.instance="<urn:uuid:7d3a>"', "Max-Forwards: 70",
+                "To: <sip:1001@pbx.test>", "From: <sip:1001@pbx.test>;tag=8e0bb6a1", "Call-ID: 5f0e2a",
+                "CSeq: 48812 REGISTER", "User-Agent: baresip v1.0.0 (x86_64/linux)", "Expires: 3600",
+                "Supported: replaces", "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,SUBSCRIBE,INFO,MESSAGE,REFER",
+            ),
+            (
+                "Via: SIP/2.0/UDP 192.168.1.5:5062;rport;branch=z9hG4bKPj4f1c8e", "Max-Forwards: 70",
+                'From: "Front desk" <sip:1001@pbx.test>;tag=9b7d0c', 'To: "Front desk" <sip:1001@pbx.test>',
+                "Call-ID: 0ab4c1", "CSeq: 21010 REGISTER", "User-Agent: MicroSIP/3.21.3",
+                'Contact: "Front desk" <sip:1001@192.168.1.5:5062;ob>', "Expires: 300",
+                "Allow: PRACK, INVITE, ACK, BYE, CANCEL, UPDATE, INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, OPTIONS",
+            ),
+            (
+                "Via: SIP/2.0/UDP 192.168.1.5:5062;branch=z9hG4bK-524287-1---77c1;rport", "Max-Forwards: 70",
+                "Contact: <sip:1001@192.168.1.5:5062;rinstance=a1b2c3;transport=UDP>",
+                "To: <sip:1001@pbx.test;transport=UDP>", "From: <sip:1001@pbx.test;transport=UDP>;tag=3f1c9a",
+                "Call-ID: kT2fE5..", "CSeq: 1 REGISTER", "Expires: 60", "User-Agent: Zoiper v2.10.20",
+                "Allow-Events: presence, kpml, talk", "Supported: replaces, norefersub, extended-refer, timer, path",
+            ),
+        ):  # fmt: skip
+            with self.subTest(lines[0]):
+                pair = Pair()
+                text = "\r\n".join(["REGISTER sip:pbx.test SIP/2.0", *lines, "Content-Length: 0", "", ""])
+                [answer] = pair.exchange(text.encode(), Flow("UDP", HERE, THERE))
+                self.assertEqual((401, 1), (answer.status, pair.served))
+                self.compare(pair)
+
     def test_two_challenges(self):
         pair = self.pair(algorithms=("SHA-256", "MD5"))
         phone = self.phone(pair)
