@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import repeat
+from operator import contains
 from typing import Any, Generic, NamedTuple, Self, TypeVar, overload
 
 from .errors import SipError, Unanswerable
@@ -43,7 +45,6 @@ SPELLING = CANONICAL.__getitem__
 # the start line that nearly all have; the Request-URI is read later
 _REQUEST_LINE = re.compile(r"([A-Z]++) ([^ \r\n]++) SIP/2\.0(?=\r\n)")
 _CSEQ = re.compile(r"([0-9]{1,9}+) ([A-Z]++)")
-_HEADER_LINE = re.compile(r"\r\n([^:\r\n]*+):[ \t]*+([^\r\n]*+)")
 _CONTROL_BYTES = bytes(set(range(32)) - {9, 10} | {127})
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}")
@@ -433,16 +434,19 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
     """Fill in the headers at once, where they are written as nearly all are: each name known and once, no blanks at an
     end. Else nothing is done. What comes of it is what :func:`_split_any_headers` makes of the same text, at a third
     of the cost; a test compares them."""
-    # The start line, then name, value and nothing for each line: what is in between is a line of another form or a
-    # stray line break.
-    parts = _HEADER_LINE.split(text)
-    count = len(parts) // 3
-    if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or any(parts[3::3]):
+    lines = text.split("\r\n")
+    count = len(lines) - 1
+    if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or not text.count("\n") == text.count("\r") == count:
         return None
-    if " \r" in text or "\t\r" in text or text[-1] in " \t" or "\n" in parts[0] or "\r" in parts[0]:
+    # Each line but the first has ": " once: so names and values alternate when all of these are made ends of lines. It
+    # costs half of what a regular expression does.
+    if text.count(": ") != count or not all(map(contains, lines[1:], repeat(": "))):
         return None
+    if " \r" in text or "\t\r" in text or text[-1] in " \t" or ":  " in text or ": \t" in text:
+        return None
+    parts = text.replace(": ", "\r\n").split("\r\n")
     try:
-        headers = list(zip(map(SPELLING, parts[1::3]), parts[2::3], strict=True))
+        headers = list(zip(map(SPELLING, parts[1::2]), parts[2::2], strict=True))
     except KeyError:
         return None
     firsts = dict(headers)

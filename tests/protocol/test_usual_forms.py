@@ -96,7 +96,7 @@ class UsualFormsTest(TestCase):
                 usual += short[0]
                 with patch.object(message, "_split_usual_headers", return_value=None):
                     self.assertEqual(short[1:], self._read(data)[1:])
-        self.assertGreater(usual, len(packets) // 4)
+        self.assertGreater(usual, len(packets) // 5)
 
     def _read(self, data):
         try:
