@@ -17,6 +17,8 @@ from enum import IntEnum
 
 BUFFER_LINES = 20_000
 WRITTEN_AT_ONCE = 1000
+_MILLISECONDS = tuple(f",{number:03d}" for number in range(1000))
+
 STRANGER_LINES = 50
 """Lines a second about senders that never registered, before they are summed up."""
 
@@ -37,8 +39,8 @@ class SipLog:
         self.level = level
         self._lines: deque[str] = deque()
         self._dropped = 0
-        self._second = self._millisecond = -1
-        self._stamp_of_second = self._stamp = ""
+        self._second = -1
+        self._stamp_of_second = ""
         self._stranger_second = -1
         self._stranger_lines = 0
         self._stranger_left_out = 0
@@ -131,18 +133,13 @@ class SipLog:
             self._lines.append(f"{stamp} {level} [SIP] {text}\n")
 
     def _stamp_now(self) -> str:
-        now = int(time.time() * 1000)
-        if now != self._millisecond:  # thousands of lines a second share their time
-            self._millisecond = now
-            self._stamp = self._written(now)
-        return self._stamp
-
-    def _written(self, now: int) -> str:
-        second, milliseconds = divmod(now, 1000)
-        if second != self._second:
-            self._second = second
-            self._stamp_of_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        return f"{self._stamp_of_second},{milliseconds:03d}"
+        now = time.time()
+        since = now - self._second
+        if not 0 <= since < 1:  # thousands of lines a second share theirs
+            self._second = int(now)
+            self._stamp_of_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._second))
+            since = now - self._second
+        return self._stamp_of_second + _MILLISECONDS[int(since * 1000)]
 
     def _write(self) -> None:
         lines = self._lines
