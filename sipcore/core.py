@@ -366,13 +366,16 @@ class Core:
                         self.calls.moved(binding, before)
                         self.moved(binding, before)
                     self.calls.registered(job.asked.number, decision.current)
-                self.recorder.accepted(request, decision.periods)
-                headers = lines_of(request, decision.current, self._clock.wall())
+                conversation = self.recorder.accepted(request, decision.periods)
+                wall = self._clock.wall()
+                headers = lines_of(request, decision.current, wall)
                 if not request.answer_tag and wants_keepalives(request):  # who does goes the general way
                     response = promising_keepalives(request, headers, self.settings.keepalive_interval)
                     self.endpoint.respond(job.transaction, response, now)
-                else:
-                    self.endpoint.finish(job.transaction, 200, headers, now)
+                elif answer := self.endpoint.finish(job.transaction, 200, headers, now):
+                    if conversation is not None:
+                        self.recorder.went(conversation, answer, job.transaction.flow, wall)
+                    self.send(answer, job.transaction.flow)
             case Refused(status, cause, min_expires):
                 headers = [("Min-Expires", str(min_expires))] if min_expires is not None else []
                 self.say_refused(request, flow, cause, proven=cause in PROVEN)

@@ -103,7 +103,7 @@ class Recorder:
             conversation = Conversation(call_id)
             (self._phones if host in self._known else self._strangers).put(conversation)
         self._current = conversation
-        self._add(conversation, False, data, flow)
+        self._add(conversation, False, data, flow, self._clock.wall())
 
     def sent(self, data: bytes, flow: Flow) -> None:
         """One message goes out. A request of ours is kept when its Call-ID is known (see :meth:`link`)."""
@@ -111,7 +111,7 @@ class Recorder:
             return
         conversation = self._found(call_id_of(data, flow.remote[0]))
         if conversation is not None:
-            self._add(conversation, True, data, flow)
+            self._add(conversation, True, data, flow, self._clock.wall())
 
     def came(self, call_id: bytes, data: bytes, flow: Flow, wall: float) -> Conversation:
         """:meth:`received` for a message of a known source whose Call-ID is read, at most LONGEST_ID bytes. ``wall`` in
@@ -120,13 +120,12 @@ class Recorder:
         if conversation is None:
             conversation = Conversation(call_id)
             self._phones.put(conversation)
-        self.went(conversation, data, flow, wall, False)
+        self._add(conversation, False, data, flow, wall)
         return conversation
 
-    def went(self, conversation: Conversation, data: bytes, flow: Flow, wall: float, sent: bool = True) -> None:
-        """:meth:`sent` for an answer to what came just now, at most KEPT_OF_ONE bytes."""
-        if conversation.pool is not None:
-            conversation.pool.add(conversation, _new_entry((wall, sent, flow, data, len(data))))
+    def went(self, conversation: Conversation, data: bytes, flow: Flow, wall: float) -> None:
+        """:meth:`sent` for an answer to what came just now."""
+        self._add(conversation, True, data, flow, wall)
 
     # What came of it
 
@@ -199,8 +198,8 @@ class Recorder:
         if count >= LOST:
             self._fail(request, flow, "reply_lost", count=int(count == LOST), repeats=LOST if count == LOST else 1)
 
-    def accepted(self, request: Request, periods: Iterable[Period]) -> None:
-        """200: nothing is written but the ``periods`` that are over with it."""
+    def accepted(self, request: Request, periods: Iterable[Period]) -> Conversation | None:
+        """200: nothing is written but the ``periods`` that are over with it. Returns where its messages are kept."""
         call_id = _bytes(request.get("Call-ID") or "")
         if self._stale:
             self._stale.pop(call_id, None)
@@ -208,6 +207,7 @@ class Recorder:
         if conversation is not None and conversation.pool is not self._settled:
             self._settled.put(conversation)
         self._periods.extend(periods)
+        return conversation
 
     def period_over(self, period: Period) -> None:
         """A time of being online or silent has ended. From any thread."""
@@ -293,13 +293,13 @@ class Recorder:
         phones, settled, calls, strangers = self._by_id
         return phones.get(call_id) or settled.get(call_id) or calls.get(call_id) or strangers.get(call_id)
 
-    def _add(self, conversation: Conversation, sent: bool, data: bytes, flow: Flow) -> None:
+    def _add(self, conversation: Conversation, sent: bool, data: bytes, flow: Flow, wall: float) -> None:
         size = len(data)
         if size > KEPT_OF_ONE:
             data = data[:KEPT_OF_ONE]
         pool = conversation.pool
         if pool is not None:
-            pool.add(conversation, _new_entry((self._clock.wall(), sent, flow, data, size)))
+            pool.add(conversation, _new_entry((wall, sent, flow, data, size)))
 
     def _fail(
         self, request: Request | None, flow: Flow, cause: str, *, count: int = 1, repeats: int = 0,

@@ -291,9 +291,9 @@ class Endpoint:
 
     def finish(
         self, transaction: ServerTransaction, status: int, headers: Collection[tuple[str, str]], now: float
-    ) -> None:
+    ) -> bytes:
         """What respond(make_response(...)) does for the final answer to anything but INVITE, faster for a usual
-        request."""
+        request: then the answer is returned, and is the caller's to send. Else b""."""
         request, flow = transaction.request, transaction.flow
         data = None
         if (request.answer_tag or request.to.tag is None) and not flow.reliable:
@@ -303,10 +303,11 @@ class Endpoint:
             self.respond(transaction, make_response(request, status, headers=headers), now)
         elif "send" in transaction.fire(_kind_of(status)):
             transaction.sent = data
-            self._outbox.append((data, flow))
             key = transaction.key
             del self._servers[key]
             self._answers.keep_short(key, request, f"{status} {REASONS[status]}\r\n{own}".encode("ascii"), now)
+            return data
+        return b""
 
     def accept(self, request: Request, flow: Flow, now: float) -> ServerTransaction:
         """From now on repetitions of this request are absorbed. The core must answer it, and send a 100 itself.
