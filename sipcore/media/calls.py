@@ -14,7 +14,7 @@ from .bencode import Encodable
 from .call import Branch, Call, Medium, Side
 from .counts import call_counts
 from .errors import MediaError, MediaRefused
-from .ng import Message, text, words
+from .ng import Message, octets, text, words
 from .ports import Ports, bind_address, plain_address
 from .rewrite import family_of, places, read, rewrite
 from .stream import Loop, Stream
@@ -285,7 +285,7 @@ def _required(message: Message, name: str) -> str:
 
 
 def _sdp(message: Message) -> bytes:
-    sdp = message.get("sdp")
-    if not isinstance(sdp, bytes):
+    sdp = octets(message, "sdp")
+    if sdp is None:
         raise MediaRefused("No SDP body in message")
     return sdp
