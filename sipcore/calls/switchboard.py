@@ -674,6 +674,7 @@ class Switchboard:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         self.draining = True
+        self.records.gather_no_more()
         if self.subscriptions is not None:
             self.subscriptions.stop()
         invites = list(self._inviting)
