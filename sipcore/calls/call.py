@@ -117,9 +117,12 @@ class Call:
         """Run beside the story; ended with the call."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self.board.task_ended)
+        task.add_done_callback(self._task_ended)
         return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self.board.say_failed(task)
 
     def left(self, leg: Leg) -> None:
         """A phone has hung up. Who has just asked for a transfer may: it goes on without him."""
@@ -388,30 +391,33 @@ class Call:
             if not caller.sdp_from:
                 leg.ack(outgoing)
             return
-        self.spawn(self._confirm(sdp, None if caller.sdp_from else outgoing))
+        if not caller.sdp_from:
+            self.spawn(self._confirm_late_offer(sdp, outgoing))
+            return
+        try:
+            caller.confirm(sdp).lost = lambda: self.hang_up("ack_lost")
+        except SipError:
+            self.hang_up("codec_mismatch")
 
-    async def _confirm(self, sdp: bytes, late: Outgoing | None) -> None:
-        """Give the caller its 200 and wait for the ACK; after a late offer it carries the answer for the callee."""
+    async def _confirm_late_offer(self, sdp: bytes, late: Outgoing) -> None:
+        """Give the caller its 200 with the callee's offer, and the callee the answer that comes in the ACK."""
         caller, callee = self.caller, self.callee
         assert callee is not None
         try:
             ack = await caller.accept(sdp)
-            if late is not None:
-                answer = await self.board.media.answer(
-                    self.id, callee.tag, caller.tag, sdp_of(ack), sender=caller.side, receiver=callee.side
-                )
-                caller.sdp_from = sdp_of(ack)
-                callee.ack(late, answer)
+            answer = await self.board.media.answer(
+                self.id, callee.tag, caller.tag, sdp_of(ack), sender=caller.side, receiver=callee.side
+            )
+            caller.sdp_from = sdp_of(ack)
+            callee.ack(late, answer)
         except AckLost:
-            if late is not None:
-                callee.ack(late)
+            callee.ack(late)
             self.hang_up("ack_lost")
         except (MediaRefused, MediaUnavailable, SipError):
-            if late is not None:
-                callee.ack(late)
+            callee.ack(late)
             self.hang_up("codec_mismatch")
         except asyncio.CancelledError:
-            if late is not None and callee.dialog is not None:
+            if callee.dialog is not None:
                 callee.ack(late)  # the call is over, and its 200 still wants this
             raise
 
