@@ -6,8 +6,6 @@ lose are deleted by the PBX. Later offers find their branch by the two tags and 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sipcore.protocol.sdp import Session
 
 from .bencode import Encodable
@@ -123,7 +121,7 @@ class Calls:
         ports: list[int] = []
         for place, mine, theirs in zip(told, sender.media, receiver.media, strict=False):
             if frugal and theirs.rtp is None and any(ports):
-                place = replace(place, rejected=True)
+                place = place._replace(rejected=True)
             mine.place, mine.trusted, mine.anywhere = place, trusted, anywhere
             if place.rejected or (answer and theirs.place is not None and theirs.place.rejected):
                 self._close(mine)
@@ -204,7 +202,7 @@ def _describe(medium: Medium) -> None:
         return
     rtp.plain = place.plain
     rtp.untouchable = place.encrypted
-    rtp.rates = place.rates
+    rtp.media, rtp.rates = place.media, None
     rtp.describe(place.rtp, medium.trusted, medium.anywhere, place.talks)
     rtcp.describe(place.rtcp, medium.trusted, medium.anywhere, place.talks)
     rtp.hold(rtp.held or place.zero)

@@ -94,16 +94,14 @@ class Relay:
             self._own_ports.add(stream.port)
 
     def forget(self, opened: socket.socket) -> None:
-        """Before it is closed."""
+        """Before it is closed, which also ends that the kernel tells of it."""
         number = opened.fileno()
         if number < 0:
             return  # it is closed
         cold = self._cold.pop(number, None)
         if cold is not None:
             self._own_ports.discard(cold[1].port)
-        if cold is not None or self._hot[number] is not None:
-            self._hot[number] = None
-            self._epoll.unregister(number)
+        self._hot[number] = None
 
     def _register(self, opened: socket.socket) -> None:
         number = opened.fileno()
