@@ -14,7 +14,6 @@ from sipcore.log import SipLog
 from sipcore.ports import StoreUnavailable
 from sipcore.store import Store
 
-
 GATHERED = 0.1
 """Seconds from one handing over of changed rows to the next. With every change on its own, 300 calls a second cost a
 third more processor time, most of it in the two threads waiting for each other."""

@@ -226,13 +226,10 @@ class Call:
         }
         self.changed()
         responses: list[Response] = []
-        deadline = asyncio.get_running_loop().time() + seconds
+        ended = _Ended(tasks, self.over, seconds)
         try:
             while tasks:
-                left = deadline - asyncio.get_running_loop().time()
-                done, _ = await asyncio.wait(
-                    [*tasks, self.over], timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
-                )
+                done = await ended.next()
                 if self.over.done():
                     return CANCELLED
                 if not done:
@@ -253,6 +250,7 @@ class Call:
                 return NOT_REGISTERED
             return best if 300 <= best.status < 400 else _failure(best)
         finally:
+            ended.stop()
             # Whoever still rings is told that somebody answered, or just that it is over.
             why = [ELSEWHERE] if self.callee is not None else []
             for task, attempt in tasks.items():
@@ -543,6 +541,45 @@ class Call:
         if not self.caller.party.hidden:
             self.board.records.changed(self.row)
         self.board.call_changed(self)
+
+
+class _Ended:
+    """The attempts as they end: asyncio.wait(), which does all of this anew at each turn, for the time of a ring."""
+
+    def __init__(self, tasks: Iterable[asyncio.Future[Any]], over: asyncio.Future[None], seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = over
+        self._ended: list[asyncio.Future[Any]] = []
+        self._late = False
+        self._turn: asyncio.Future[None] | None = None
+        self._timer = self._loop.call_later(max(0.0, seconds), self._time_out)
+        for task in tasks:
+            task.add_done_callback(self._one)
+        over.add_done_callback(self._wake)
+
+    async def next(self) -> list[asyncio.Future[Any]]:
+        """Those that have ended since the last time: none when the time or the call is over."""
+        if not (self._ended or self._late or self._over.done()):
+            self._turn = self._loop.create_future()
+            await self._turn
+        ended, self._ended = self._ended, []
+        return ended
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        self._over.remove_done_callback(self._wake)
+
+    def _one(self, task: asyncio.Future[Any]) -> None:
+        self._ended.append(task)
+        self._wake(task)
+
+    def _time_out(self) -> None:
+        self._late = True
+        self._wake()
+
+    def _wake(self, _: asyncio.Future[Any] | None = None) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
 
 def best_response(responses: list[Response]) -> Response | None:

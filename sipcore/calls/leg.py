@@ -401,8 +401,10 @@ def sdp_of(message: Message) -> bytes:
     compressed one, on a message that may carry one."""
     if not message.body:
         return b""
-    kind = (message.get("Content-Type") or "").partition(";")[0].strip().lower()
-    encoding = (message.get("Content-Encoding") or "identity").strip().lower()
+    kind, encoding = message.get("Content-Type") or "", message.get("Content-Encoding") or "identity"
+    if kind == SDP and encoding == "identity":
+        return message.body
+    kind, encoding = kind.partition(";")[0].strip().lower(), encoding.strip().lower()
     if kind != SDP or encoding != "identity":
         raise SipError(415, "Unsupported Media Type")
     return message.body

@@ -12,9 +12,9 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from . import bencode
 from .bencode import Decoded, Encodable
@@ -172,8 +172,7 @@ class Learning(Enum):
     IMMEDIATE = "immediate"
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """How the media of an offer or answer shall run. Every part may be left out."""
 
     received_from: str = ""  # IP address the SIP message came from: whom media is believed and sent to
