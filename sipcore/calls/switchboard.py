@@ -486,8 +486,7 @@ class Switchboard:
         return None if self._slow_down(request, flow) else judged
 
     def _challenge(self, request: Request, flow: Flow, stale: bool) -> None:
-        response = self._authenticator.challenge(request, flow, stale=stale)
-        self._endpoint.reply_statelessly(request, response, flow)
+        self._endpoint.reply(request, 401, self._authenticator.challenges(request, flow, stale=stale), flow)
 
     async def _proven(
         self,
