@@ -85,12 +85,12 @@ class Call:
         self.caller = caller
         self.callee = callee
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reliable = ReliableProvisional(self)
+        self.reliable = ReliableProvisional()
         self.transferor: Leg | None = None
         """Who has asked for a transfer of the other party, while it is under way."""
         self.joined: Call | None = None
         """The new call that this transfer makes."""
-        self.on_ringing: Callable[[], None] = lambda: None
+        self.on_ringing: Callable[[], None] | None = None
         self._for_transfer = False
         self._attempts: list[Attempt] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -335,11 +335,12 @@ class Call:
         if attempt.row.ringing_at is None:
             attempt.row.state, attempt.row.ringing_at = "ringing", self.board.wall()
             self.changed()
-            self.on_ringing()
+            if self.on_ringing is not None:
+                self.on_ringing()
         if sdp and len(self._attempts) == 1 and self.caller.sdp_from:
             self.spawn(self._early_media(attempt, response.status, sdp))
         else:
-            self.reliable.send(180)
+            self.reliable.send(self, 180)
 
     async def _early_media(self, attempt: Attempt, status: int, sdp: bytes) -> None:
         try:
@@ -353,10 +354,10 @@ class Call:
                 branch=attempt.leg.tag,
             )
         except (MediaRefused, MediaUnavailable):
-            self.reliable.send(180)
+            self.reliable.send(self, 180)
             return
         if self.caller.invite is not None:
-            self.reliable.send(status, answer)
+            self.reliable.send(self, status, answer)
 
     async def _join(self, attempt: Attempt) -> None:
         """A device answered: connect it with the caller. Raises what makes the call fail; then the device is told."""

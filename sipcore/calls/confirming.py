@@ -17,6 +17,10 @@ class AckLost(Exception):
     """The ACK to a 2xx never came: the phone cannot hear us, or we cannot hear it."""
 
 
+def _nothing() -> None:
+    """Nobody is to be told any more."""
+
+
 class Confirming:
     """One 2xx that was sent. ``again`` sends it once more; ``settled`` is called when that has ended, and ``lost``
     when it was in vain.
@@ -26,7 +30,7 @@ class Confirming:
     __slots__ = ("_again", "_end", "_interval", "_loop", "_settled", "_timer", "_waiting", "ack", "dropped", "lost")
 
     def __init__(
-        self, again: Callable[[], None], settled: Callable[[], None], lost: Callable[[], None] = lambda: None
+        self, again: Callable[[], None], settled: Callable[[], None], lost: Callable[[], None] = _nothing
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._again, self._settled, self.lost = again, settled, lost
@@ -52,13 +56,13 @@ class Confirming:
         return await mine
 
     def acknowledged(self, ack: Request) -> None:
-        self.ack = ack
+        self.ack, self.lost = ack, _nothing
         for one in self._stop():
             one.set_result(ack)
 
     def drop(self) -> None:
         """The phone has hung up: its ACK will not come."""
-        self.dropped = True
+        self.dropped, self.lost = True, _nothing
         for one in self._stop():
             one.cancel()
 
@@ -68,6 +72,7 @@ class Confirming:
             self._timer.cancel()
             self._timer = None
         self._settled()
+        self._settled = self._again = _nothing  # both know this object: without them nothing is left to the collector
         waiting, self._waiting = self._waiting, []
         return [one for one in waiting if not one.done()]
 
@@ -77,6 +82,7 @@ class Confirming:
             for one in self._stop():
                 one.set_exception(AckLost())
             self.lost()
+            self.lost = _nothing
             return
         self._again()
         self._interval = min(2 * self._interval, T2)

@@ -432,7 +432,7 @@ class Switchboard:
             leg.end()
             call.left(leg)
         elif method == "PRACK":
-            leg.answer(transaction, 200 if call.reliable.acknowledged(request) else 481)
+            leg.answer(transaction, 200 if call.reliable.acknowledged(call, request) else 481)
         elif method == "OPTIONS":
             leg.answer(transaction, 200, [("Allow", ALLOW), ("Accept", "application/sdp")])
         elif method == "NOTIFY":
