@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from django.db import connection
@@ -37,7 +38,7 @@ def upsert(rows: Sequence[Sequence[Any]]) -> None:
             # Not executemany(): after each row the thread would wait until the others let it go on.
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = rows[start : start + ROWS_AT_ONCE]
-                cursor.execute(_sqlite(len(part)), [value for row in part for value in _with_text_times(row)])
+                cursor.execute(_sqlite(len(part)), [*chain.from_iterable(map(_with_text_times, part))])
 
 
 @cache

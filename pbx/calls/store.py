@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, le
 from typing import Any
 
 from django.db import transaction
@@ -110,15 +111,18 @@ def _values_of(row: CallRow) -> list[object]:
     if not row.uniqueid or clean_text(row.uniqueid, _LIMITS["uniqueid"]) != row.uniqueid:
         raise ValueError("uniqueid")
     values: list[Any] = list(_fields_of(row))
-    for place, limit in _TEXTS:
-        values[place] = clean_text(values[place], limit)
+    texts = _texts_of(row)
+    together = "".join(texts)
+    if not (together.isascii() and together.isprintable() and all(map(le, map(len, texts), _MOST))):
+        for place, limit in _TEXTS:
+            values[place] = clean_text(values[place], limit)
     for place in _TIMES:
         if values[place] is not None and not 0 <= values[place] < LATEST:
             raise ValueError(COLUMNS[place])  # PostgreSQL would keep an infinite one, and nothing could read it back
     for place in _SECONDS:
         values[place] = min(values[place], MOST_SECONDS)
     for place in _JSON:
-        values[place] = _json([_plain(part) for part in values[place][:MOST_LEGS]]) if values[place] else "[]"
+        values[place] = _parts_as_json(values[place][:MOST_LEGS]) if values[place] else "[]"
     return values
 
 
@@ -127,7 +131,20 @@ _TEXTS = [(place, _LIMITS[name]) for place, name in enumerate(COLUMNS) if name i
 _TIMES, _SECONDS, _JSON = (
     [COLUMNS.index(name) for name in names] for names in (TIMES, ("duration", "billsec"), ("legs", "media"))
 )
-_json = json.JSONEncoder(allow_nan=False).encode
+_texts_of, _MOST = attrgetter(*(COLUMNS[place] for place, _ in _TEXTS)), [limit for _, limit in _TEXTS]
+_json = json.JSONEncoder(check_circular=False, allow_nan=False).encode
+_SUSPECT = re.compile(rf'[\\\x7f]|"[^"]{{{MOST_TEXT + 1}}}')
+"""In JSON all but the clean and short: what is escaped, and a text that is too long, wherever a quote stands."""
+
+
+def _parts_as_json(parts: Sequence[LegRow | MediaRow]) -> str:
+    """What nearly always comes is written as it is, and then looked at all at once."""
+    names, values_of = _PARTS[type(parts[0])]
+    try:
+        text = _json([dict(zip(names, values_of(part), strict=True)) for part in parts])
+    except ValueError:  # a number that is none
+        return _json([_plain(part) for part in parts])
+    return text if _SUSPECT.search(text) is None else _json([_plain(part) for part in parts])
 
 
 def _plain(part: LegRow | MediaRow) -> dict[str, object]:

@@ -85,12 +85,12 @@ class Call:
         self.caller = caller
         self.callee = callee
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.reliable = ReliableProvisional(self)
+        self.reliable = ReliableProvisional()
         self.transferor: Leg | None = None
         """Who has asked for a transfer of the other party, while it is under way."""
         self.joined: Call | None = None
         """The new call that this transfer makes."""
-        self.on_ringing: Callable[[], None] = lambda: None
+        self.on_ringing: Callable[[], None] | None = None
         self._for_transfer = False
         self._attempts: list[Attempt] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -117,9 +117,12 @@ class Call:
         """Run beside the story; ended with the call."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self.board.task_ended)
+        task.add_done_callback(self._task_ended)
         return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self.board.say_failed(task)
 
     def left(self, leg: Leg) -> None:
         """A phone has hung up. Who has just asked for a transfer may: it goes on without him."""
@@ -223,13 +226,10 @@ class Call:
         }
         self.changed()
         responses: list[Response] = []
-        deadline = asyncio.get_running_loop().time() + seconds
+        ended = _Ended(tasks, self.over, seconds)
         try:
             while tasks:
-                left = deadline - asyncio.get_running_loop().time()
-                done, _ = await asyncio.wait(
-                    [*tasks, self.over], timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED
-                )
+                done = await ended.next()
                 if self.over.done():
                     return CANCELLED
                 if not done:
@@ -250,6 +250,7 @@ class Call:
                 return NOT_REGISTERED
             return best if 300 <= best.status < 400 else _failure(best)
         finally:
+            ended.stop()
             # Whoever still rings is told that somebody answered, or just that it is over.
             why = [ELSEWHERE] if self.callee is not None else []
             for task, attempt in tasks.items():
@@ -334,11 +335,12 @@ class Call:
         if attempt.row.ringing_at is None:
             attempt.row.state, attempt.row.ringing_at = "ringing", self.board.wall()
             self.changed()
-            self.on_ringing()
+            if self.on_ringing is not None:
+                self.on_ringing()
         if sdp and len(self._attempts) == 1 and self.caller.sdp_from:
             self.spawn(self._early_media(attempt, response.status, sdp))
         else:
-            self.reliable.send(180)
+            self.reliable.send(self, 180)
 
     async def _early_media(self, attempt: Attempt, status: int, sdp: bytes) -> None:
         try:
@@ -352,10 +354,10 @@ class Call:
                 branch=attempt.leg.tag,
             )
         except (MediaRefused, MediaUnavailable):
-            self.reliable.send(180)
+            self.reliable.send(self, 180)
             return
         if self.caller.invite is not None:
-            self.reliable.send(status, answer)
+            self.reliable.send(self, status, answer)
 
     async def _join(self, attempt: Attempt) -> None:
         """A device answered: connect it with the caller. Raises what makes the call fail; then the device is told."""
@@ -388,30 +390,33 @@ class Call:
             if not caller.sdp_from:
                 leg.ack(outgoing)
             return
-        self.spawn(self._confirm(sdp, None if caller.sdp_from else outgoing))
+        if not caller.sdp_from:
+            self.spawn(self._confirm_late_offer(sdp, outgoing))
+            return
+        try:
+            caller.confirm(sdp).lost = lambda: self.hang_up("ack_lost")
+        except SipError:
+            self.hang_up("codec_mismatch")
 
-    async def _confirm(self, sdp: bytes, late: Outgoing | None) -> None:
-        """Give the caller its 200 and wait for the ACK; after a late offer it carries the answer for the callee."""
+    async def _confirm_late_offer(self, sdp: bytes, late: Outgoing) -> None:
+        """Give the caller its 200 with the callee's offer, and the callee the answer that comes in the ACK."""
         caller, callee = self.caller, self.callee
         assert callee is not None
         try:
             ack = await caller.accept(sdp)
-            if late is not None:
-                answer = await self.board.media.answer(
-                    self.id, callee.tag, caller.tag, sdp_of(ack), sender=caller.side, receiver=callee.side
-                )
-                caller.sdp_from = sdp_of(ack)
-                callee.ack(late, answer)
+            answer = await self.board.media.answer(
+                self.id, callee.tag, caller.tag, sdp_of(ack), sender=caller.side, receiver=callee.side
+            )
+            caller.sdp_from = sdp_of(ack)
+            callee.ack(late, answer)
         except AckLost:
-            if late is not None:
-                callee.ack(late)
+            callee.ack(late)
             self.hang_up("ack_lost")
         except (MediaRefused, MediaUnavailable, SipError):
-            if late is not None:
-                callee.ack(late)
+            callee.ack(late)
             self.hang_up("codec_mismatch")
         except asyncio.CancelledError:
-            if late is not None and callee.dialog is not None:
+            if callee.dialog is not None:
                 callee.ack(late)  # the call is over, and its 200 still wants this
             raise
 
@@ -537,6 +542,45 @@ class Call:
         if not self.caller.party.hidden:
             self.board.records.changed(self.row)
         self.board.call_changed(self)
+
+
+class _Ended:
+    """The attempts as they end: asyncio.wait(), which does all of this anew at each turn, for the time of a ring."""
+
+    def __init__(self, tasks: Iterable[asyncio.Future[Any]], over: asyncio.Future[None], seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = over
+        self._ended: list[asyncio.Future[Any]] = []
+        self._late = False
+        self._turn: asyncio.Future[None] | None = None
+        self._timer = self._loop.call_later(max(0.0, seconds), self._time_out)
+        for task in tasks:
+            task.add_done_callback(self._one)
+        over.add_done_callback(self._wake)
+
+    async def next(self) -> list[asyncio.Future[Any]]:
+        """Those that have ended since the last time: none when the time or the call is over."""
+        if not (self._ended or self._late or self._over.done()):
+            self._turn = self._loop.create_future()
+            await self._turn
+        ended, self._ended = self._ended, []
+        return ended
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        self._over.remove_done_callback(self._wake)
+
+    def _one(self, task: asyncio.Future[Any]) -> None:
+        self._ended.append(task)
+        self._wake(task)
+
+    def _time_out(self) -> None:
+        self._late = True
+        self._wake()
+
+    def _wake(self, _: asyncio.Future[Any] | None = None) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
 
 def best_response(responses: list[Response]) -> Response | None:

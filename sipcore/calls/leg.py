@@ -10,13 +10,13 @@ from collections.abc import Coroutine, Iterable
 from enum import Enum
 from typing import Any, Protocol
 
-from sipcore.calls.confirming import Confirming
+from sipcore.calls.confirming import AckLost, Confirming
 from sipcore.calls.passing import passed_description
 from sipcore.calls.ports import Party, Side
 from sipcore.calls.requests import Outgoing
 from sipcore.calls.session_timer import SessionTimer
 from sipcore.ports import BindingId
-from sipcore.protocol.dialog import Dialog
+from sipcore.protocol.dialog import Dialog, written_request
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import quote, split_list
@@ -81,12 +81,14 @@ class Leg:
         self.sdp_from = b""
         self.sdp_to = b""
         self.timer = SessionTimer(exchange.session_seconds)
+        self._contact: tuple[Flow | None, str, str] = None, "", ""
+        """What was told last, and for which flow and address of ours."""
         self._session = int(self.tag[-12:], 16)
         self._origin = 0
         self._first_seq = 0
-        self._acks: dict[int, asyncio.Future[Request]] = {}
-        self._unconfirmed: asyncio.Future[Request] | None = None
-        """The ACK to the 2xx of the phone's first INVITE, until it has come."""
+        self._acks: dict[int, Confirming] = {}
+        self._unconfirmed: Confirming | None = None
+        """The 2xx to the phone's first INVITE, until its ACK has come."""
 
     # Where and who
 
@@ -101,10 +103,13 @@ class Leg:
 
     @property
     def contact(self) -> str:
-        host = self.exchange.contact_host(self.flow)
-        host = f"[{host}]" if ":" in host else host
-        transport = "" if self.flow.transport == "UDP" else f";transport={self.flow.transport.lower()}"
-        return f"<sip:{self.number}@{host}:{self.flow.local[1]}{transport}>"
+        flow, before = self.flow, self._contact
+        host = self.exchange.contact_host(flow)
+        if before[0] is not flow or before[1] != host:
+            written = f"[{host}]" if ":" in host else host
+            transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
+            before = self._contact = flow, host, f"<sip:{self.number}@{written}:{flow.local[1]}{transport}>"
+        return before[2]
 
     def learn(self, message: Message) -> None:
         """What the phone can do, from Allow and Supported."""
@@ -138,31 +143,33 @@ class Leg:
         return response
 
     async def accept(self, sdp: bytes, headers: Headers = (), invite: ServerTransaction | None = None) -> Request:
-        """Answer an INVITE with 200 and repeat it until the ACK comes, which is returned. Raises :class:`AckLost`."""
+        """Answer an INVITE with 200 and wait for its ACK, which is returned. Raises :class:`AckLost`."""
+        return await self.confirm(sdp, headers, invite).confirmed()
+
+    def confirm(self, sdp: bytes, headers: Headers = (), invite: ServerTransaction | None = None) -> Confirming:
+        """Answer an INVITE with 200 and repeat it until the ACK comes."""
         invite = invite or self.invite
         assert invite is not None
-        request = invite.request
+        request, exchange = invite.request, self.exchange
         more = [*headers, *self.timer.answer(request, self.supported)]
         response = self._response(request, 200, None, sdp, more)
         if self.dialog is not None:
             self.dialog.early = False
         self.state = LegState.CONFIRMED
         number = request.cseq.number
-        acknowledged = self._acks[number] = asyncio.get_running_loop().create_future()
-        if not request.to.tag:
-            self._unconfirmed = acknowledged
         if self.invite is invite:
             self.invite = None
-        self.exchange.respond(invite, response)
+        exchange.respond(invite, response)
 
-        def settled(acknowledged: asyncio.Future[Request]) -> None:
+        def settled() -> None:
             self._acks.pop(number, None)
-            if self._unconfirmed is acknowledged:
+            if self._unconfirmed is confirming:
                 self._unconfirmed = None
 
-        acknowledged.add_done_callback(settled)
-        Confirming(acknowledged, lambda: self.exchange.respond(invite, response))
-        return await asyncio.shield(acknowledged)
+        confirming = self._acks[number] = Confirming(lambda: exchange.respond(invite, response), settled)
+        if not request.to.tag:
+            self._unconfirmed = confirming
+        return confirming
 
     def reject(
         self, status: int, reason: str | None = None, headers: Headers = (), invite: ServerTransaction | None = None
@@ -180,8 +187,8 @@ class Leg:
     def acknowledged(self, ack: Request) -> None:
         """An ACK within the dialog."""
         waiting = self._acks.get(ack.cseq.number)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(ack)
+        if waiting is not None:
+            waiting.acknowledged(ack)
 
     # We call the phone
 
@@ -208,7 +215,7 @@ class Leg:
         if body:
             lines.append(("Content-Type", SDP))
         self.exchange.enter(self)
-        return self.exchange.send(Request("INVITE", uri, lines, body), self.flow)
+        return self.exchange.send(written_request("INVITE", uri, lines, body), self.flow)
 
     def ringing(self, request: Request, response: Response) -> None:
         """A 101-199 came: an early dialog, if it has a tag."""
@@ -333,18 +340,23 @@ class Leg:
             self.exchange.send(self.dialog.make_request("BYE", headers), self.flow)
         self.end()
 
-    async def _bye_when_confirmed(self, acknowledged: asyncio.Future[Request], headers: Headers) -> None:
-        await asyncio.wait([acknowledged])
-        if not acknowledged.cancelled() and self.dialog is not None:  # else the phone has hung up itself
+    async def _bye_when_confirmed(self, confirming: Confirming, headers: Headers) -> None:
+        try:
+            await confirming.confirmed()
+        except AckLost:
+            pass  # whoever is there is told all the same
+        except asyncio.CancelledError:
+            if not confirming.dropped:
+                raise
+        if not confirming.dropped and self.dialog is not None:  # else the phone has hung up itself
             self.exchange.send(self.dialog.make_request("BYE", headers), self.flow)
         self.end()
 
     def end(self) -> None:
         self.state = LegState.ENDED
         self.exchange.leave(self)
-        for waiting in self._acks.values():
-            if not waiting.done():
-                waiting.cancel()
+        for waiting in list(self._acks.values()):
+            waiting.drop()
 
     def answer(self, transaction: ServerTransaction, status: int, headers: Headers = (), body: bytes = b"") -> None:
         """Respond to any other request of the phone within the dialog."""
@@ -378,11 +390,10 @@ class Leg:
         lines = list(headers)
         if request.method in ("INVITE", "UPDATE") and status < 300:
             lines += [("Contact", self.contact), ("Allow", ALLOW), ("Supported", "timer")]
-        response = make_response(request, status, reason, to_tag=self.tag, headers=lines)
         if body:
-            response.body = self.present(body)
-            response.set("Content-Type", SDP)
-        return response
+            lines.append(("Content-Type", SDP))
+            body = self.present(body)
+        return make_response(request, status, reason, to_tag=self.tag, headers=lines, body=body)
 
 
 def sdp_of(message: Message) -> bytes:
@@ -390,8 +401,10 @@ def sdp_of(message: Message) -> bytes:
     compressed one, on a message that may carry one."""
     if not message.body:
         return b""
-    kind = (message.get("Content-Type") or "").partition(";")[0].strip().lower()
-    encoding = (message.get("Content-Encoding") or "identity").strip().lower()
+    kind, encoding = message.get("Content-Type") or "", message.get("Content-Encoding") or "identity"
+    if kind == SDP and encoding == "identity":
+        return message.body
+    kind, encoding = kind.partition(";")[0].strip().lower(), encoding.strip().lower()
     if kind != SDP or encoding != "identity":
         raise SipError(415, "Unsupported Media Type")
     return message.body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sipcore.media.errors import MediaRefused, MediaUnavailable
 from sipcore.ports import Binding
@@ -32,8 +32,7 @@ class PartyDirectory(Protocol):
         """Those that exist, by the number asked for (which finds them ignoring case), with their living bindings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """How one party of a call is reached. ``advertise``: the address of ours that this party is to send its media to.
     ``signalling``: the address its signalling came from. ``anywhere``: its media may come from another address."""
 
@@ -42,8 +41,7 @@ class Side:
     anywhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """What came from one party, by its tag. Times in seconds since 1970, jitter in milliseconds."""
 
     tag: str

@@ -14,38 +14,34 @@ T1 = 0.5
 
 
 class ReliableProvisional:
-    """One at a time: the next reliable response waits until the one before is acknowledged (section 3)."""
+    """One at a time: the next reliable response waits until the one before is acknowledged (section 3). It is told for
+    which call each time: one that it knew would be a ring, for the collector to find."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self) -> None:
         self._rseq = 0
         self._waiting: asyncio.Future[None] | None = None
         self._queue: list[tuple[int, bytes]] = []
         self._task: asyncio.Task[None] | None = None
         self._last: tuple[int, bytes] | None = None
 
-    @property
-    def required(self) -> bool:
-        invite = self._call.caller.invite
-        return invite is not None and "100rel" in invite.request.require
-
-    def send(self, status: int, sdp: bytes = b"") -> None:
+    def send(self, call: Call, status: int, sdp: bytes = b"") -> None:
         """Send a 101-199. The same again is not repeated."""
-        if (status, sdp) == self._last or self._call.caller.invite is None:
+        invite = call.caller.invite
+        if (status, sdp) == self._last or invite is None:
             return
         self._last = (status, sdp)
-        if not self.required:
-            self._call.caller.provisional(status, sdp=sdp)
+        if "100rel" not in invite.request.require:
+            call.caller.provisional(status, sdp=sdp)
             return
         self._queue.append((status, sdp))
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._run(call))
 
-    def acknowledged(self, prack: Request) -> bool:
+    def acknowledged(self, call: Call, prack: Request) -> bool:
         """Whether this PRACK belongs to the response that waits for one (section 3: RAck)."""
         fields = (prack.get("RAck") or "").split()
         waiting = self._waiting
-        invite = self._call.caller.invite
+        invite = call.caller.invite
         if waiting is None or waiting.done() or invite is None or len(fields) != 3:
             return False
         if fields != [str(self._rseq), str(invite.request.cseq.number), "INVITE"]:
@@ -62,7 +58,7 @@ class ReliableProvisional:
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, call: Call) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
             status, sdp = self._queue.pop(0)
@@ -71,14 +67,14 @@ class ReliableProvisional:
             headers = [("Require", "100rel"), ("RSeq", str(self._rseq))]
             interval, end = T1, loop.time() + 64 * T1
             while True:
-                if self._call.caller.invite is None:
+                if call.caller.invite is None:
                     return
-                self._call.caller.provisional(status, sdp=sdp, headers=headers)
+                call.caller.provisional(status, sdp=sdp, headers=headers)
                 try:
                     await asyncio.wait_for(asyncio.shield(self._waiting), interval)
                     break
                 except TimeoutError:
                     interval *= 2
                     if loop.time() >= end:
-                        self._call.hang_up("ack_lost")
+                        call.hang_up("ack_lost")
                         return

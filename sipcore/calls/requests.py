@@ -16,6 +16,10 @@ GIVE_UP_CANCELLED = 32.0
 """Seconds (64*T1) after which a cancelled INVITE without any answer counts as ended (RFC 3261 section 9.1)."""
 
 
+def _nobody(response: Response) -> None:
+    """Is told of it."""
+
+
 class Outgoing:
     """One request of ours. ``final`` is done when its final response has come; a time-out is a 408 and a broken flow
     a 503 of our own making (RFC 3261 section 8.1.3.1), with ``answered`` False. ``sent_at`` in monotonic seconds."""
@@ -29,8 +33,8 @@ class Outgoing:
         self.final: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting: list[asyncio.Future[None]] = []
         self.answered = True
-        self.provisional: Callable[[Response], None] = lambda response: None
-        self.repeated: Callable[[Response], None] = lambda response: None
+        self.provisional: Callable[[Response], None] = _nobody
+        self.repeated: Callable[[Response], None] = _nobody
         self._cancelled: tuple[tuple[str, str], ...] | None = None
         self._cancel_sent = False
 
@@ -71,9 +75,11 @@ class Outgoing:
 
     def _finish(self, response: Response) -> None:
         self.final.set_result(response)
-        for one in self._waiting:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
             if not one.done():
                 one.set_result(None)
+        self.provisional = _nobody  # an answered INVITE is kept for 32 s, and with it whoever listens
 
     def _give_up(self) -> None:
         """No answer will come any more: a transaction that has had its 1xx has no timer of its own left."""

@@ -12,6 +12,10 @@ MIN_SECONDS = 90
 MAX_SECONDS = 86_400
 
 
+def nobody() -> None:
+    """Is told of a refresh."""
+
+
 class SessionTimer:
     """``seconds``: the interval; ``ours``: we refresh; ``known``: the phone supports session timers at all."""
 
@@ -21,7 +25,7 @@ class SessionTimer:
         self.minimum = MIN_SECONDS
         self.ours = True
         self.known = False
-        self.refreshed: Callable[[], None] = lambda: None
+        self.refreshed: Callable[[], None] = nobody
         """Called at each refresh that comes from the phone."""
 
     @property

@@ -104,7 +104,8 @@ class Denied(Exception):
 
 
 class Switchboard:
-    """Runs in the loop's thread. ``pump`` makes what was queued leave soon."""
+    """Runs in the loop's thread. ``pump`` makes what was queued leave soon; not asked for what is queued within
+    :meth:`on_request` or for a response, since whoever brings these sends afterwards."""
 
     def __init__(
         self,
@@ -141,9 +142,10 @@ class Switchboard:
         self._lookups = Lookups(
             store, directory.accounts, lambda numbers: parties.parties(numbers, clock.wall()), STORE_SECONDS
         )
-        self._decoy_ha1, self._clock, self._pump, self._refused = decoy_ha1, clock, pump, refused
+        self._decoy_ha1, self._clock, self._send_soon, self._refused = decoy_ha1, clock, pump, refused
+        self._brought = False
         self._slow_down, self._tell_proven = slow_down, proven
-        self._requests = Requests(endpoint, clock.now, pump)
+        self._requests = Requests(endpoint, clock.now, self._pump)
         self._legs: dict[tuple[str, str], Leg] = {}
         self._mortal: OrderedDict[tuple[str, str], tuple[str, str, float]] = OrderedDict()
         """Dialogs that have ended: the phone's tag and address, and until when they are known."""
@@ -239,6 +241,11 @@ class Switchboard:
         """Whether this extension has as many calls as it may have, and ``more``."""
         return self.call_of.of_account[account_id] >= self.settings.max_calls_per_extension + more
 
+    def _rings(self, most: int) -> bool:
+        """Whether so many calls are not answered yet."""
+        calls = self.calls
+        return len(calls) >= most and sum(call.row.answer is None for call in calls.values()) >= most
+
     def _is_emergency(self, request: Request) -> bool:
         return request.method == "INVITE" and request.request_uri.canonical_user in self.settings.emergency
 
@@ -271,12 +278,16 @@ class Switchboard:
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self.task_ended)
+        task.add_done_callback(self._task_ended)
 
     spawn = run
 
-    def task_ended(self, task: asyncio.Task[Any]) -> None:
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self.say_failed(task)
+
+    def say_failed(self, task: asyncio.Task[Any]) -> None:
+        """A task that has ended with a bug of ours."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.log.error(f"A call's work ended with {type(error).__name__}")
             asyncio.get_running_loop().call_exception_handler(
@@ -287,16 +298,29 @@ class Switchboard:
 
     def take(self, event: events.Event) -> None:
         """A response, a time-out or a broken flow."""
-        self._requests.take(event)
+        self._brought = isinstance(event, events.ResponseReceived)
+        try:
+            self._requests.take(event)
+        finally:
+            self._brought = False
 
     def on_request(self, request: Request, flow: Flow, now: float) -> None:
         """Any request but REGISTER, and OPTIONS outside of a dialog. Raises SipError for what is wrong in itself."""
-        if request.method == "CANCEL":
-            self._on_cancel(request, flow, now)
-        elif request.to.tag:
-            self._on_in_dialog(request, flow, now)
-        elif request.method != "ACK":
-            self._on_out_of_dialog(request, flow, now)
+        self._brought = True
+        try:
+            if request.method == "CANCEL":
+                self._on_cancel(request, flow, now)
+            elif request.to.tag:
+                self._on_in_dialog(request, flow, now)
+            elif request.method != "ACK":
+                self._on_out_of_dialog(request, flow, now)
+        finally:
+            self._brought = False
+
+    def _pump(self) -> None:
+        """What the network has brought is followed by sending anyway, when all of it was looked at."""
+        if not self._brought:
+            self._send_soon()
 
     def _on_cancel(self, cancel: Request, flow: Flow, now: float) -> None:
         """Only from where the INVITE came, and never challenged (RFC 3261 sections 9.2 and 22.1)."""
@@ -408,7 +432,7 @@ class Switchboard:
             leg.end()
             call.left(leg)
         elif method == "PRACK":
-            leg.answer(transaction, 200 if call.reliable.acknowledged(request) else 481)
+            leg.answer(transaction, 200 if call.reliable.acknowledged(call, request) else 481)
         elif method == "OPTIONS":
             leg.answer(transaction, 200, [("Allow", ALLOW), ("Accept", "application/sdp")])
         elif method == "NOTIFY":
@@ -462,8 +486,7 @@ class Switchboard:
         return None if self._slow_down(request, flow) else judged
 
     def _challenge(self, request: Request, flow: Flow, stale: bool) -> None:
-        response = self._authenticator.challenge(request, flow, stale=stale)
-        self._endpoint.reply_statelessly(request, response, flow)
+        self._endpoint.reply(request, 401, self._authenticator.challenges(request, flow, stale=stale), flow)
 
     async def _proven(
         self,
@@ -559,10 +582,9 @@ class Switchboard:
         number = request.request_uri.canonical_user
         if (request.max_forwards if request.max_forwards is not None else 70) < 1:
             raise SipError(483, "Too Many Hops")
-        ringing = sum(call.row.answer is None for call in self.calls.values())
         reserve = EMERGENCY_RESERVE if self._is_emergency(request) else 0
         limits = self.settings
-        if len(self.calls) >= limits.max_calls + reserve or ringing >= limits.max_ringing + reserve:
+        if len(self.calls) >= limits.max_calls + reserve or self._rings(limits.max_ringing + reserve):
             self.respond(transaction, make_response(request, 503, headers=[retry_after(2, 12)]))
             return
         leg = Leg(self, party, flow, self._authenticator.source(request, flow), call_id=request.call_id)
@@ -674,6 +696,7 @@ class Switchboard:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         self.draining = True
+        self.records.gather_no_more()
         if self.subscriptions is not None:
             self.subscriptions.stop()
         invites = list(self._inviting)

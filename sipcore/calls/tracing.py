@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LAST_WORDS = 1.5
 """Seconds after its end until a call's messages are collected: the confirmations of its end come then."""
 
+TOGETHER = 0.05
+"""Seconds before that at which they may be collected too, with those of another call."""
+
 GOOD_ENDS = frozenset({"normal", "transferred", "hung_up_by_administrator", "pbx_stopped"})
 JUDGED_AFTER = 2.0
 """Seconds of talk before missing sound means anything."""
@@ -62,7 +65,9 @@ class Traces:
 
     def __init__(self, recorder: CallRecorder) -> None:
         self._recorder = recorder
-        self._ending: dict[str, tuple[Call, asyncio.TimerHandle]] = {}
+        self._ending: dict[str, tuple[Call, float]] = {}
+        """In their order, and until when they are waited for, on the loop's clock."""
+        self._timer: asyncio.TimerHandle | None = None
         self._shown: dict[str, float] = {}
 
     def joins(self, call: Call, call_id: str, number: str) -> None:
@@ -76,12 +81,23 @@ class Traces:
         if not call.call_ids:
             return
         self._shown.pop(call.id, None)
-        later = asyncio.get_running_loop().call_later(LAST_WORDS, self._collect, call.id)
-        self._ending[call.id] = call, later
+        loop = asyncio.get_running_loop()
+        self._ending[call.id] = call, loop.time() + LAST_WORDS
+        if self._timer is None:
+            self._timer = loop.call_later(LAST_WORDS, self._collect_due, loop)
+
+    def _collect_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all: on a busy server some end together."""
+        now, self._timer = loop.time() + TOGETHER, None
+        while self._ending:
+            id, (_, due) = next(iter(self._ending.items()))
+            if due > now:
+                self._timer = loop.call_at(due, self._collect_due, loop)
+                break
+            self._collect(id)
 
     def _collect(self, id: str) -> None:
-        call, later = self._ending.pop(id)
-        later.cancel()
+        call, _ = self._ending.pop(id)
         if self._is_watched(call) or not is_good(call.row):
             self._recorder.trace_calls(call.id, call.call_ids)
         # After a transfer some legs go on in another call.
@@ -101,6 +117,8 @@ class Traces:
 
     def stop(self) -> None:
         """The process ends: what waits for last words waits no more."""
+        if self._timer is not None:
+            self._timer.cancel()
         for id in list(self._ending):
             self._collect(id)
 

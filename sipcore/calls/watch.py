@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sipcore.calls.leg import Leg
+from sipcore.calls.session_timer import nobody
 
 if TYPE_CHECKING:
     from sipcore.calls.call import Call
@@ -26,13 +27,15 @@ class Watch:
         self._listen_at = self._loop.time() + self._every
         self._due: dict[Leg, float] = {}
         for leg in call.legs:
-            leg.timer.refreshed = partial(self._refreshed, leg)
+            leg.timer.refreshed = partial(self._refreshed, leg)  # a ring, which stop() undoes
             self._due[leg] = self._loop.time() + leg.timer.patience
         self._wait()
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        for leg in self._due:
+            leg.timer.refreshed = nobody
         self._due.clear()  # a leg may go on in another call: what it says is for the watch of that one
 
     def _refreshed(self, leg: Leg) -> None:

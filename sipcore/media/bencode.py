@@ -13,7 +13,7 @@ MAX_DEPTH = 16
 ZERO = ord("0")
 
 Encodable = Union[bytes, str, int, Sequence["Encodable"], Mapping[str, "Encodable"]]  # noqa: UP007 - recursive
-Decoded = Union[bytes, int, list["Decoded"], dict[str, "Decoded"]]  # noqa: UP007 - recursive
+Decoded = Union[bytes, str, int, list["Decoded"], dict[str, "Decoded"]]  # noqa: UP007 - recursive; str: of JSON
 
 
 class BencodeError(ValueError):

@@ -6,15 +6,13 @@ lose are deleted by the PBX. Later offers find their branch by the two tags and 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sipcore.protocol.sdp import Session
 
 from .bencode import Encodable
 from .call import Branch, Call, Medium, Side
 from .counts import call_counts
 from .errors import MediaError, MediaRefused
-from .ng import Message, text, words
+from .ng import Message, octets, text, words
 from .ports import Ports, bind_address, plain_address
 from .rewrite import family_of, places, read, rewrite
 from .stream import Loop, Stream
@@ -123,7 +121,7 @@ class Calls:
         ports: list[int] = []
         for place, mine, theirs in zip(told, sender.media, receiver.media, strict=False):
             if frugal and theirs.rtp is None and any(ports):
-                place = replace(place, rejected=True)
+                place = place._replace(rejected=True)
             mine.place, mine.trusted, mine.anywhere = place, trusted, anywhere
             if place.rejected or (answer and theirs.place is not None and theirs.place.rejected):
                 self._close(mine)
@@ -204,7 +202,7 @@ def _describe(medium: Medium) -> None:
         return
     rtp.plain = place.plain
     rtp.untouchable = place.encrypted
-    rtp.rates = place.rates
+    rtp.media, rtp.rates = place.media, None
     rtp.describe(place.rtp, medium.trusted, medium.anywhere, place.talks)
     rtcp.describe(place.rtcp, medium.trusted, medium.anywhere, place.talks)
     rtp.hold(rtp.held or place.zero)
@@ -285,7 +283,7 @@ def _required(message: Message, name: str) -> str:
 
 
 def _sdp(message: Message) -> bytes:
-    sdp = message.get("sdp")
-    if not isinstance(sdp, bytes):
+    sdp = octets(message, "sdp")
+    if sdp is None:
         raise MediaRefused("No SDP body in message")
     return sdp

@@ -22,6 +22,9 @@ class StreamFigures:
     local_port: int = 0  # ours; 0 when closed
 
 
+NOTHING = StreamFigures()
+
+
 @dataclass(frozen=True, slots=True)
 class MediaFigures:
     """One medium (``m=`` line) of one party: what this party has sent."""
@@ -72,8 +75,9 @@ def read_call_media(call_id: str, reply: Mapping[str, Decoded]) -> CallMedia:
         party = _table(entry)
         tag = _text(party.get("tag")) if "tag" in party else name
         for media in map(_table, _list(party.get("medias"))):
-            streams = [_table(stream) for stream in _list(media.get("streams"))]
-            rtp, rtcp = (_stream(stream, ssrcs) for stream in [*streams, {}, {}][:2])
+            streams = _list(media.get("streams"))
+            rtp = _stream(_table(streams[0]), ssrcs) if streams else NOTHING
+            rtcp = _stream(_table(streams[1]), ssrcs) if len(streams) > 1 else NOTHING
             branch = _text(media.get("via-branch", party.get("via-branch")))
             medias.append(MediaFigures(tag, branch, _number(media.get("index")), _text(media.get("type")), rtp, rtcp))
     created = _number(reply.get("created")) + _number(reply.get("created_us")) / 1e6

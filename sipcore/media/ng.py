@@ -2,13 +2,19 @@
 
 A datagram is a cookie, a space and a bencoded dictionary; the answer has the same cookie, and the same cookie again is
 a retransmission that gets the same answer.
+
+Our pool and our relay tell each other the same dictionaries as JSON, bytes as Latin-1: a call is six documents of a
+dozen strings, and these Python's own C reads and writes at a tenth of the price. Both are read everywhere, and answered
+in kind.
 """
 
 import ipaddress
+import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from . import bencode
 from .bencode import Decoded, Encodable
@@ -42,9 +48,19 @@ class BadMessage(MediaError):
         self.cookie = cookie
 
 
-def pack(cookie: bytes, message: Mapping[str, Encodable]) -> bytes:
+def _latin(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    raise TypeError("type without an encoding")
+
+
+_as_json = json.JSONEncoder(check_circular=False, allow_nan=False, separators=(",", ":"), default=_latin).encode
+_of_json = json.JSONDecoder().raw_decode
+
+
+def pack(cookie: bytes, message: Mapping[str, Encodable], *, as_json: bool = False) -> bytes:
     """One datagram. Raises :class:`BadMessage` when it would be longer than UDP carries."""
-    data = cookie + b" " + bencode.encode(message)
+    data = cookie + b" " + (_as_json(message).encode("ascii") if as_json else bencode.encode(message))
     if len(data) > 65_507:
         raise BadMessage("message too long", cookie)
     return data
@@ -55,26 +71,53 @@ def unpack(data: bytes) -> tuple[bytes, Message]:
     cookie, space, rest = data.partition(b" ")
     if not space or not 0 < len(cookie) <= MAX_COOKIE:
         raise BadMessage("no cookie")
+    message: object
     try:
-        message = bencode.decode(rest)
+        if rest[:1] == b"{":
+            written = rest.decode("ascii")
+            message, end = _of_json(written)
+            if end != len(written):
+                raise BadMessage("bytes after the end", cookie)
+        else:
+            message = bencode.decode(rest)
     except bencode.BencodeError as error:
         raise BadMessage(f"Could not decode bencode dictionary: {error}", cookie) from None
+    except (ValueError, RecursionError):
+        raise BadMessage("Could not decode JSON dictionary", cookie) from None
     if not isinstance(message, dict):
         raise BadMessage("no dictionary", cookie)
     return cookie, message
 
 
+def is_json(data: bytes) -> bool:
+    """Whether a datagram that was unpacked wants to be answered in JSON."""
+    return data[data.index(32) + 1 :][:1] == b"{"
+
+
 def text(message: Mapping[str, Decoded], *names: str, limit: int = 1000) -> str:
     """The string under the first of the names that is there; "" when there is none.
 
-    Raises :class:`BadMessage` when it is no string or longer than ``limit`` bytes."""
+    Raises :class:`BadMessage` when it is no string or longer than ``limit``."""
     for name in names:
         if name in message:
             value = message[name]
+            if type(value) is str and len(value) <= limit:
+                return value
             if not isinstance(value, bytes) or len(value) > limit:
                 raise BadMessage(f"bad {names[0]}")
             return value.decode("utf-8", "replace")
     return ""
+
+
+def octets(message: Mapping[str, Decoded], name: str) -> bytes | None:
+    """What under this name is bytes in themselves; None when there is no such thing."""
+    value = message.get(name)
+    if isinstance(value, str):
+        try:
+            return value.encode("latin-1")
+        except UnicodeEncodeError:
+            return None
+    return value if isinstance(value, bytes) else None
 
 
 def words(message: Mapping[str, Decoded], *names: str) -> list[str]:
@@ -83,10 +126,18 @@ def words(message: Mapping[str, Decoded], *names: str) -> list[str]:
     for name in names:
         if name in message:
             value = message[name]
-            if not isinstance(value, list) or len(value) > 100 or not all(isinstance(word, bytes) for word in value):
+            if not isinstance(value, list) or len(value) > 100:
                 raise BadMessage(f"bad {names[0]}")
-            return [word.decode("utf-8", "replace").replace(" ", "-") for word in value if isinstance(word, bytes)]
+            return [_word(word, names[0]) for word in value]
     return []
+
+
+def _word(value: Decoded, name: str) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise BadMessage(f"bad {name}")
+    return value.replace(" ", "-")
 
 
 @lru_cache(maxsize=1024)
@@ -121,8 +172,7 @@ class Learning(Enum):
     IMMEDIATE = "immediate"
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """How the media of an offer or answer shall run. Every part may be left out."""
 
     received_from: str = ""  # IP address the SIP message came from: whom media is believed and sent to
@@ -136,14 +186,15 @@ class Path:
         """The keys of the message; ``ours``: for our own relay, without those that only rtpengine needs to be told.
         Raises ValueError when an address is none."""
         message: dict[str, Encodable] = {"sdp": _without_detours(sdp)}
-        places = _places(sdp)
+        held = b"0.0.0.0" in sdp or b"::" in sdp
+        places = _places(sdp) if held or not ours else _UNASKED
         zero = bool(places) and places <= {b"0.0.0.0", b"::"}
         if self.received_from:
             message["received-from"] = [ip_family(self.received_from), self.received_from]
         if self.media_address and not zero:
             message["media address"] = self.media_address
         family = self.address_family or (ip_family(self.media_address) if self.media_address else "")
-        if family:
+        if family and not (ours and "media address" in message):
             message["address family"] = family
         flags = ["media-from-anywhere"] if self.from_anywhere else []  # our relay's; rtpengine passes over it
         if not ours:
@@ -176,15 +227,16 @@ class Path:
         return Learning.OFF if places == {self.received_from.encode()} else Learning.HEURISTIC
 
 
+_UNASKED: set[bytes] = set()
 _ICE = (b"a=candidate:", b"a=remote-candidates:", b"a=ice-", b"a=end-of-candidates")
-_DETOURS = (*_ICE, b"a=rtcp:")
+_DETOUR = re.compile(b"a=(?:candidate:|remote-candidates:|ice-|end-of-candidates|rtcp:)")
 
 
 def _without_detours(sdp: bytes) -> bytes:
     """Without what names places besides those of `c=` and `m=`: rtpengine sends to ICE candidates to try them (although
     told to remove them), and RTCP to wherever `a=rtcp` says (RFC 3605), whoever lives there. And with no more than
     ``MOST_MEDIA`` media: the others get port 0, which refuses them (RFC 3264 6)."""
-    if sdp.count(b"m=") <= MOST_MEDIA and not any(detour in sdp for detour in _DETOURS):
+    if sdp.count(b"m=") <= MOST_MEDIA and _DETOUR.search(sdp) is None:
         return sdp
     kept = []
     media = 0

@@ -32,6 +32,7 @@ PING_TIMEOUT = 1.5  # seconds
 FORGET_AFTER = 24 * 3600.0  # seconds after which a call that nobody deleted is no longer remembered
 
 NOWHERE = Path()
+_DONE, _FAILED = ("ok", b"ok", "pong", b"pong"), ("error", b"error")
 
 
 @dataclass(slots=True, eq=False)
@@ -177,7 +178,7 @@ class NgPool:
         tried: list[Member] = []
         while True:
             call = self._calls.get(call_id) or self._new_call(call_id, tried)
-            message |= {} if call.established else {"drop-traffic": "start"}
+            message |= {} if call.established or call.member.ours else {"drop-traffic": "start"}
             try:
                 message |= path.keys(sdp, ours=call.member.ours)
                 reply = await self._request(call.member, message)
@@ -202,7 +203,7 @@ class NgPool:
         message: dict[str, Encodable] = {"command": "answer", "call-id": call_id, "from-tag": from_tag}
         message |= {"to-tag": to_tag, **path.keys(sdp, ours=member.ours)}
         message |= {"via-branch": via_branch} if via_branch else {}
-        message["drop-traffic"] = "stop"
+        message |= {} if member.ours else {"drop-traffic": "stop"}
         return _sdp(await self._request(member, message))
 
     async def echo(self, call_id: str, from_tag: str, to_tag: str, sdp: bytes, *, path: Path = NOWHERE) -> bytes:
@@ -221,8 +222,8 @@ class NgPool:
             return None
         if not via_branch:
             self._forget(call_id, call)
-        message: dict[str, Encodable] = {"command": "delete", "call-id": call_id, "delete delay": 0}
-        message["figures"] = ["brief"]  # rtpengine passes over it
+        message: dict[str, Encodable] = {"command": "delete", "call-id": call_id}
+        message |= {"figures": ["brief"]} if call.member.ours else {"delete delay": 0}
         message |= {"from-tag": from_tag} if from_tag or via_branch else {}
         message |= {"via-branch": via_branch} if via_branch else {}
         figures: Mapping[str, Decoded] = {}
@@ -249,7 +250,7 @@ class NgPool:
         """Call-IDs that a member has, at most ``limit``: whoever's they are."""
         calls = (await self._request(self._members[url], {"command": "list", "limit": limit})).get("calls")
         found = calls if isinstance(calls, list) else []
-        return [one.decode("utf-8", "replace") for one in found if isinstance(one, bytes)]
+        return [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in found]
 
     async def ping(self, url: str) -> bool:
         """Whether that member answers now."""
@@ -308,7 +309,7 @@ class NgPool:
 
     async def _ping(self, member: Member) -> None:
         try:
-            reply = await self._request(member, {"command": "ping"}, seconds=PING_TIMEOUT)
+            reply = await self._request(member, {"command": "ping"}, seconds=PING_TIMEOUT, as_json=False)
             instance = ng.text(reply, "instance")
             member.ours = bool(instance)
             instance = instance or await self._life(member)
@@ -342,11 +343,12 @@ class NgPool:
     # Datagrams
 
     async def _request(
-        self, member: Member, message: Mapping[str, Encodable], *, seconds: float | None = None
+        self, member: Member, message: Mapping[str, Encodable], *, seconds: float | None = None, as_json: bool = True
     ) -> dict[str, Decoded]:
+        """``as_json``: to a relay of ours. Not the ping, which finds out whether it is one."""
         loop = asyncio.get_running_loop()
         cookie = f"{self.key}_{next(self._numbers)}".encode()
-        data = ng.pack(cookie, message)
+        data = ng.pack(cookie, message, as_json=as_json and member.ours)
         if member.socket is None:
             await self._connect(member)
         now = loop.time()
@@ -362,14 +364,12 @@ class NgPool:
             del member.waiting[cookie]
             if asked.reply.done() and not asked.reply.cancelled():
                 asked.reply.exception()
-        match reply.get("result"):
-            case b"ok" | b"pong":
-                return reply
-            case b"error":
-                reason = reply.get("error-reason")
-            case _:
-                reason = reply.get("message")
-        raise MediaRefused(reason.decode("utf-8", "replace")[:200] if isinstance(reason, bytes) else "refused")
+        result = reply.get("result")
+        if result in _DONE:
+            return reply
+        reason = reply.get("error-reason" if result in _FAILED else "message")
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        raise MediaRefused(reason[:200] if isinstance(reason, str) else "refused")
 
     def _repeat_at(self, due: float) -> None:
         """One timer for all that wait: nearly every request is answered long before, and costs none of its own."""
@@ -487,7 +487,7 @@ def _first_key(attributes: list[tuple[str, str | None]]) -> list[tuple[str, str 
 
 
 def _sdp(reply: Mapping[str, Decoded]) -> bytes:
-    sdp = reply.get("sdp")
-    if not isinstance(sdp, bytes):
+    sdp = ng.octets(reply, "sdp")
+    if sdp is None:
         raise MediaRefused("the media engine has answered without a description")
     return sdp

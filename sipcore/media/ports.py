@@ -101,7 +101,7 @@ def open_socket(address: str, port: int, *, beside: socket.socket | None = None)
         try:
             opened.bind((address, port))
         finally:
-            for one in sharing:
+            for one in sharing[1:]:  # that it is no longer shared by one of them is enough to keep out any third
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError:
         opened.close()
@@ -123,12 +123,14 @@ def bind_address(advertised: str) -> str:
 
 def plain_address(text: str) -> str:
     """The address as the kernel writes it, IPv4 also where it comes wrapped into IPv6. Raises ValueError."""
-    return _written(text.strip().removeprefix("[").removesuffix("]").partition("%")[0])
+    return _known(text) if len(text) <= 64 else _written(text)
 
 
-@lru_cache(maxsize=4096)  # only addresses get in, which are short: what raises is not kept
 def _written(text: str) -> str:
-    address = ipaddress.ip_address(text)
+    address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]").partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return str(address)
+
+
+_known = lru_cache(maxsize=4096)(_written)  # only addresses get in: what raises is not kept

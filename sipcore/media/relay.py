@@ -94,16 +94,14 @@ class Relay:
             self._own_ports.add(stream.port)
 
     def forget(self, opened: socket.socket) -> None:
-        """Before it is closed."""
+        """Before it is closed, which also ends that the kernel tells of it."""
         number = opened.fileno()
         if number < 0:
             return  # it is closed
         cold = self._cold.pop(number, None)
         if cold is not None:
             self._own_ports.discard(cold[1].port)
-        if cold is not None or self._hot[number] is not None:
-            self._hot[number] = None
-            self._epoll.unregister(number)
+        self._hot[number] = None
 
     def _register(self, opened: socket.socket) -> None:
         number = opened.fileno()
@@ -214,14 +212,15 @@ class Relay:
                     self._ng.sendto(answer, source)
 
     def _answer(self, data: bytes, source: SockAddress) -> bytes:
+        # Any user of this machine can send to us, and could listen in or end calls: only the key makes us look.
+        if not hmac.compare_digest(data[: len(self._key)], self._key):
+            return b""
         try:
             cookie, message = ng.unpack(data)
         except ng.BadMessage as error:
-            if not error.cookie or not self._obeys(error.cookie):
+            if not error.cookie:
                 return b""
             return ng.pack(error.cookie, {"result": "error", "error-reason": error.reason})
-        if not self._obeys(cookie):
-            return b""
         key = (source, cookie)
         known = self._cookies.get(key)
         if known is not None:
@@ -234,7 +233,7 @@ class Relay:
             print(f"relay: a command failed: {type(error).__name__}", file=sys.stderr, flush=True)
             reply = {"result": "error", "error-reason": "Internal error"}
         try:
-            answer = ng.pack(cookie, reply)
+            answer = ng.pack(cookie, reply, as_json=ng.is_json(data))
         except ng.BadMessage as error:
             answer = ng.pack(cookie, {"result": "error", "error-reason": error.reason})
         self._cookies[key] = (self.now, answer)
@@ -242,23 +241,19 @@ class Relay:
             self._cookies.popitem(last=False)
         return answer
 
-    def _obeys(self, cookie: bytes) -> bool:
-        """Any user of this machine can send to us, and could listen in or end calls."""
-        return hmac.compare_digest(cookie[: len(self._key)], self._key)
-
     def _execute(self, message: ng.Message) -> dict[str, Encodable]:
-        match message.get("command"):
-            case b"ping":
-                return {"result": "pong", "instance": self._instance}
-            case b"offer":
+        match ng.text(message, "command"):
+            case "offer":
                 return {"result": "ok", **self.calls.offer(message, time.time())}
-            case b"answer":
+            case "answer":
                 return {"result": "ok", **self.calls.answer(message)}
-            case b"delete":
+            case "delete":
                 return {"result": "ok", **self.calls.delete(message)}
-            case b"query":
+            case "ping":
+                return {"result": "pong", "instance": self._instance}
+            case "query":
                 return {"result": "ok", **self.calls.query(message)}
-            case b"list":
+            case "list":
                 limit = message.get("limit", 32)
                 count = limit if isinstance(limit, int) and limit >= 0 else 32
                 return {"result": "ok", "calls": list(self.calls.calls)[: min(count, 1000)]}

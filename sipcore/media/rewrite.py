@@ -8,11 +8,11 @@ are. What would lead media past the relay, or onto one port, is taken out: ICE (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.headers import parse_number
-from sipcore.protocol.sdp import Connection, Media, Session, parse_sdp
+from sipcore.protocol.sdp import Connection, Media, Origin, Session, parse_sdp
 
 from .errors import MediaRefused
 from .ports import plain_address
@@ -24,12 +24,14 @@ ICE = (
     "ice-options", "ice-pacing",
 )  # fmt: skip
 ONE_PORT = ("rtcp-mux", "rtcp-mux-only", "bundle-only")
+_OF_A_MEDIUM = frozenset((*ICE, *ONE_PORT, "rtcp"))
+"""Taken out; what stands before the first medium and belongs to one too, since nobody knows who heeds it there. For
+``rtcp`` comes our own."""
 
 Address = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What one ``m=`` line says about its sender."""
 
     kind: str
@@ -40,7 +42,12 @@ class Place:
     zero: bool  # 0.0.0.0: the hold of old phones (RFC 3264 8.4)
     listens: bool  # it wants media: not sendonly, inactive or 0.0.0.0
     talks: bool  # both ways: sendrecv
-    rates: dict[int, int]  # hertz of each payload type
+    media: Media  # of which this is the place
+
+    @property
+    def rates(self) -> dict[int, int]:
+        """Hertz of each payload type."""
+        return self.media.rates
 
     @property
     def plain(self) -> bool:
@@ -82,24 +89,22 @@ def rewrite(session: Session, advertised: str, ports: Sequence[int]) -> bytes:
     family = "IP6" if ":" in advertised else "IP4"
     ours = Connection(family, advertised)
     zero = Connection(family, "::" if family == "IP6" else "0.0.0.0")
-    told = {media_index: zero if _is_zero(session.connection_of(media)) else ours
-            for media_index, media in enumerate(session.media)}  # fmt: skip
-    session.origin = session.origin._replace(address_type=family, address=advertised)
-    if session.connection is not None:
-        session.connection = zero if _is_zero(session.connection) else ours
-    session.remove(*ICE, *ONE_PORT, "rtcp")  # the last four belong to a medium: here nobody knows who heeds them
-    session.attributes[:] = [line for line in session.attributes if not _bundles(line)]
-    for index, media in enumerate(session.media):
-        media.port = ports[index]
+    for port, media in zip(ports, session.media, strict=True):
+        media.port = port
         media.port_count = 1
         if media.connections or session.connection is None:
-            media.connections = [told[index]]
-        media.remove(*ICE, *ONE_PORT)
-        media.attributes[:] = [
-            ("rtcp", str(media.port + 1)) if name == "rtcp" and media.port else (name, value)
-            for name, value in media.attributes
-            if name != "rtcp" or media.port
+            media.connections = [zero if _is_zero(session.connection_of(media)) else ours]
+        media.attributes = [
+            ("rtcp", str(port + 1)) if line[0] == "rtcp" else line
+            for line in media.attributes
+            if line[0] not in _OF_A_MEDIUM or (port and line[0] == "rtcp")
         ]
+    origin = session.origin
+    session.origin = Origin(origin.username, origin.session_id, origin.version, family, advertised)
+    if session.connection is not None:
+        session.connection = zero if _is_zero(session.connection) else ours
+    if session.attributes:
+        session.attributes = [line for line in session.attributes if line[0] not in _OF_A_MEDIUM and not _bundles(line)]
     return session.to_bytes()
 
 
@@ -109,12 +114,15 @@ def _place(session: Session, media: Media) -> Place:
     listening = not _is_zero(connection)
     rtp = (host, media.port) if host and listening and media.port else None
     rtcp = (host, media.port + 1) if rtp is not None and media.port < 65_535 else None
-    number, _, rest = (media.get("rtcp") or "").partition(" ")
-    port = parse_number(number)
-    if rtp is not None and port is not None and 0 < port < 65_536:
-        words = rest.split()
-        elsewhere = _host(Connection(words[1], words[2])) if len(words) == 3 else host
-        rtcp = (elsewhere, port) if elsewhere else None
+    own = media.get("rtcp")
+    if own and rtp is not None:
+        number, _, rest = own.partition(" ")
+        port = parse_number(number)
+        if port is not None and 0 < port < 65_536:
+            words = rest.split()
+            elsewhere = _host(Connection(words[1], words[2])) if len(words) == 3 else host
+            rtcp = (elsewhere, port) if elsewhere else None
+    direction = session.direction_of(media)
     return Place(
         kind=media.kind,
         protocol=media.protocol,
@@ -122,9 +130,9 @@ def _place(session: Session, media: Media) -> Place:
         rtp=rtp,
         rtcp=rtcp,
         zero=not listening,
-        listens=listening and session.direction_of(media) in ("sendrecv", "recvonly"),
-        talks=listening and session.direction_of(media) == "sendrecv",
-        rates=media.rates,
+        listens=listening and direction in ("sendrecv", "recvonly"),
+        talks=listening and direction == "sendrecv",
+        media=media,
     )
 
 
@@ -139,6 +147,8 @@ def _host(connection: Connection | None) -> str:
 
 
 def _is_zero(connection: Connection | None) -> bool:
+    if connection is None or ":" not in connection.address:
+        return connection is not None and connection.address.partition("/")[0] == "0.0.0.0"
     return _host(connection) in ("0.0.0.0", "::")
 
 

@@ -27,6 +27,8 @@ import struct
 from collections.abc import Callable
 from typing import Protocol
 
+from sipcore.protocol.sdp import Media
+
 from .ports import SockAddress, open_socket
 
 MOVE_SILENCE = 2.0  # seconds the old port must have been silent before a new port of the same phone is followed
@@ -37,7 +39,6 @@ LATE = 0x10000 - 200  # a step back of less than 200 is a late packet
 HEAD = struct.Struct("!HHII")  # version and payload type, sequence number, timestamp, SSRC
 VERSION_AND_TYPE = 0xC07F
 NO_TYPE = 0xFFFF
-NO_RATES: dict[int, int] = {}
 
 Address = tuple[str, int]
 Send = Callable[[bytes | bytearray | memoryview], object]
@@ -78,6 +79,7 @@ class Stream:
         "locked",
         "loop",
         "lost",
+        "media",
         "moved",
         "out",
         "packets",
@@ -127,7 +129,8 @@ class Stream:
         self.stays = False  # that was somebody else: it is not followed again
         self.destination: SockAddress | None = None
         # what has arrived
-        self.rates: dict[int, int] = NO_RATES  # hertz of each payload type
+        self.media: Media | None = None  # what the phone has said of it
+        self.rates: dict[int, int] | None = None  # hertz of each payload type, once they are asked for
         self.packets = 0
         self.bytes = 0
         self.lost = 0
@@ -204,7 +207,7 @@ class Stream:
             self.cold.sendto(data, self.destination)
 
     def close(self) -> None:
-        for opened in (self.cold, self.hot):
+        for opened in (self.hot, self.cold):  # in this order: alone, the first could be bound beside by strangers
             if opened is not None:
                 self.loop.forget(opened)
                 opened.close()
@@ -250,8 +253,9 @@ class Stream:
             self.step(sequence)
         head &= VERSION_AND_TYPE
         if head != self.head:  # telephone events among the voice: no base for jitter
-            rate = self.rates.get(head & 0x7F, 0)
-            self.head, self.rate = head, rate or self.rate
+            if self.rates is None:
+                self.rates = self.media.rates if self.media is not None else {}
+            self.head, self.rate = head, self.rates.get(head & 0x7F) or self.rate
         self.transit = now * self.rate - timestamp
 
     def step(self, sequence: int) -> None:

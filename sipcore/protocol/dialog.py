@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from .errors import SipError
 from .headers import NameAddr, parse_name_addr, split_list
-from .message import Message, Request, Response
+from .message import Message, Request, Response, canonical_name
 from .uri import parse_uri
 
 # RFC 3261 12.2.1.2, RFC 3311, RFC 6665: requests whose Contact moves the remote target
@@ -38,8 +38,8 @@ class Dialog:
             call_id=request.call_id,
             local_tag=local_tag,
             remote_tag=request.from_.tag or "",
-            local_uri=_untagged(request.to),
-            remote_uri=_untagged(request.from_),
+            local_uri=_untagged(request, "To", request.to),
+            remote_uri=_untagged(request, "From", request.from_),
             local_contact=local_contact,
             remote_target=_target(request),
             remote_seq=request.cseq.number,
@@ -62,8 +62,8 @@ class Dialog:
             call_id=request.call_id,
             local_tag=request.from_.tag or "",
             remote_tag=response.to.tag or "",
-            local_uri=_untagged(request.from_),
-            remote_uri=_untagged(request.to),
+            local_uri=_untagged(request, "From", request.from_),
+            remote_uri=_untagged(request, "To", request.to),
             local_contact=local_contact,
             remote_target=target,
             local_seq=request.cseq.number,
@@ -141,10 +141,24 @@ class Dialog:
         ]
         if method in TARGET_REFRESHING:
             lines.append(("Contact", self.local_contact))
-        return Request(method, uri, [*lines, *headers], body)
+        lines += [(canonical_name(name), value) for name, value in headers]
+        return written_request(method, uri, lines, body)
 
 
-def _untagged(address: NameAddr) -> str:
+def written_request(method: str, uri: str, lines: list[tuple[str, str]], body: bytes) -> Request:
+    """What Request() makes of names in their canonical spelling: half of its time it looks them up."""
+    request = Request.__new__(Request)
+    request.method, request.uri, request.headers, request.body = method, uri, lines, body
+    return request
+
+
+def _untagged(message: Message, name: str, address: NameAddr) -> str:
+    """The address in this header without its tag: as it is written there, where nothing but the tag follows it."""
+    text, tag = message.get(name) or "", address.tag
+    if len(address.params) == (tag is not None):
+        end = ">" if tag is None else f">;tag={tag}"
+        if text.endswith(end):
+            return text[: len(text) - len(end) + 1]
     params = {name: value for name, value in address.params.items() if name != "tag"}
     return str(NameAddr(address.display_name, address.uri, params))
 
@@ -160,5 +174,8 @@ def _target(message: Message) -> str:
     contacts = message.contacts
     if not isinstance(contacts, list) or len(contacts) != 1:
         raise SipError(400, "Need One Contact")
-    uri = contacts[0].uri
+    contact, text = contacts[0], message.get("Contact") or ""
+    uri = contact.uri
+    if text[:1] == "<" and text[-1:] == ">" and not contact.params and not uri.headers:
+        return text[1:-1]  # as nearly all write it
     return str(uri if not uri.headers else parse_uri(str(uri).partition("?")[0]))

@@ -6,6 +6,7 @@ and sleeps until next_timeout(). `now` is any clock in seconds that never goes b
 
 import hashlib
 import heapq
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -42,6 +43,12 @@ from .transaction import Action, ClientTransaction, Kind, ServerTransaction, Sta
 from .transaction import Event as TableEvent
 
 MAGIC = "z9hG4bK"  # RFC 3261 8.1.1.7
+
+# a Via as _put_via() writes it, with what the phone may have noted in it (RFC 3581 4)
+_OUR_VIA = re.compile(
+    r"SIP/2\.0/(?:UDP|TCP|TLS) [A-Za-z0-9.-]++:[0-9]++;branch=([^;, \"]++);rport(?:=[0-9]++)?"
+    r"(?:;received=[0-9A-Fa-f.:]++)?"
+)
 
 _LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
 
@@ -194,8 +201,9 @@ class Endpoint:
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
         vias = response.getall("Via")
-        key = f"{response.via.branch} {response.cseq.method}"
-        transaction = self._clients.get(key)
+        ours = _OUR_VIA.fullmatch(vias[0]) if vias else None
+        branch = ours[1] if ours is not None else response.via.branch
+        transaction = self._clients.get(f"{branch} {response.cseq.method}")
         if (
             transaction is None
             or len(vias) > 1  # RFC 3261 8.1.3.3: not meant for us

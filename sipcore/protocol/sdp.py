@@ -28,7 +28,7 @@ Attribute = tuple[
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,64}")
 _PROTOCOL = re.compile(r"[!#$%&'*+\-./0-9A-Z^_`a-z{|}~]{1,64}")
-_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+_NOT_BLANK = re.compile("[^ ]").search
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _STRAY_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all but tab and the ends of lines
 
@@ -72,7 +72,10 @@ class _Attributes:
 
     def get(self, name: str) -> str | None:
         """The value of the first attribute of that name; "" for one without value, None when absent."""
-        return next((value or "" for known, value in self.attributes if known == name), None)
+        for known, value in self.attributes:
+            if known == name:
+                return value or ""
+        return None
 
     def getall(self, name: str) -> list[str]:
         return [value or "" for known, value in self.attributes if known == name]
@@ -87,7 +90,10 @@ class _Attributes:
         self.attributes.append((name, value))
 
     def _own_direction(self) -> str | None:
-        return next((name for name, _ in self.attributes if name in DIRECTIONS), None)
+        for name, _ in self.attributes:
+            if name in DIRECTIONS:
+                return name
+        return None
 
 
 @dataclass(slots=True)
@@ -181,20 +187,29 @@ class Session(_Attributes):
     def to_bytes(self) -> bytes:
         """The description in the order of RFC 8866 5, lines ended by CRLF; control characters cannot get out."""
         lines = ["v=0", f"o={self.origin}", f"s={self.name or '-'}"]
-        lines += [f"{letter}={value}" for letter, value in (("i", self.information), ("u", self.uri)) if value]
-        lines += [f"e={value}" for value in self.emails] + [f"p={value}" for value in self.phones]
-        lines += [f"c={self.connection}"] if self.connection else []
-        lines += [f"b={value}" for value in self.bandwidths]
+        if self.information or self.uri or self.emails or self.phones:
+            lines += [f"{letter}={value}" for letter, value in (("i", self.information), ("u", self.uri)) if value]
+            lines += [f"e={value}" for value in self.emails] + [f"p={value}" for value in self.phones]
+        if self.connection:
+            lines.append(f"c={self.connection}")
+        if self.bandwidths:
+            lines += [f"b={value}" for value in self.bandwidths]
         lines += [value if value.startswith("r=") else f"t={value}" for value in self.times or ["0 0"]]
-        lines += [f"{letter}={value}" for letter, value in (("z", self.zone), ("k", self.key)) if value]
-        lines += _attribute_lines(self.attributes)
+        if self.zone or self.key:
+            lines += [f"{letter}={value}" for letter, value in (("z", self.zone), ("k", self.key)) if value]
+        if self.attributes:
+            lines += _attribute_lines(self.attributes)
         for media in self.media:
             port = f"{media.port}/{media.port_count}" if media.port_count > 1 else str(media.port)
             lines.append(f"m={media.kind} {port} {media.protocol} {' '.join(media.formats)}")
-            lines += [f"i={media.title}"] if media.title else []
-            lines += [f"c={value}" for value in media.connections] + [f"b={value}" for value in media.bandwidths]
-            lines += [f"k={media.key}"] if media.key else []
-            lines += _attribute_lines(media.attributes)
+            if media.title:
+                lines.append(f"i={media.title}")
+            if media.connections or media.bandwidths:
+                lines += [f"c={value}" for value in media.connections] + [f"b={value}" for value in media.bandwidths]
+            if media.key:
+                lines.append(f"k={media.key}")
+            if media.attributes:
+                lines += _attribute_lines(media.attributes)
         text = "\n".join(lines)
         if text.count("\n") != len(lines) - 1 or _STRAY_CONTROL.search(text) or "\t" in text or "\r" in text:
             text = "\n".join([_CONTROL.sub("", line) for line in lines])
@@ -215,23 +230,32 @@ def parse_sdp(data: bytes) -> Session:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) > MAX_LINES:
         raise SipError(400, "SDP Too Long")
-    lines = [line for line in lines if line.strip(" \t")]
+    lines = list(filter(_NOT_BLANK, lines))
     if not lines or lines[0].replace(" ", "") != "v=0":
         raise SipError(400, "Bad SDP Version")
-    origin = next((line[2:] for line in lines if line.startswith("o=")), None)
-    if origin is None:
+    for line in lines:
+        if line[:2] == "o=":
+            session = Session(_origin(line[2:]), times=[])
+            break
+    else:
         raise SipError(400, "SDP Without Origin")
-    session = Session(_origin(origin), times=[])
     media: Media | None = None
+    attributes = session.attributes
     for line in lines[1:]:
-        letter, equals, value = line[:1], line[1:2], line[2:]
-        if equals != "=":
+        if line[1:2] != "=":
             raise SipError(400, "Bad SDP Line")
-        if letter == "m":
+        letter, value = line[0], line[2:]
+        if letter == "a":
+            name, colon, rest = value.partition(":")
+            if _TOKEN.fullmatch(name) is None:
+                raise SipError(400, "Bad SDP Attribute")
+            attributes.append((name, rest if colon else None))
+        elif letter == "m":
             if len(session.media) >= MAX_MEDIA:
                 raise SipError(400, "Too Many Media")
             media = _media(value)
             session.media.append(media)
+            attributes = media.attributes
         elif media is not None:
             _media_line(media, letter, value)
         else:
@@ -244,7 +268,11 @@ def parse_sdp(data: bytes) -> Session:
 def _session_line(session: Session, letter: str, value: str) -> None:
     match letter:
         case "s":
-            session.name = value.strip(" \t") or "-"
+            session.name = value.strip(" ") or "-"
+        case "t":
+            session.times.append(value)
+        case "c":
+            session.connection = _connection(value)
         case "i":
             session.information = value
         case "u":
@@ -253,20 +281,14 @@ def _session_line(session: Session, letter: str, value: str) -> None:
             session.emails.append(value)
         case "p":
             session.phones.append(value)
-        case "c":
-            session.connection = _connection(value)
         case "b":
             session.bandwidths.append(value)
-        case "t":
-            session.times.append(value)
         case "r":
             session.times.append(f"r={value}")
         case "z":
             session.zone = value
         case "k":
             session.key = value
-        case "a":
-            session.attributes.append(_attribute(value))
 
 
 def _media_line(media: Media, letter: str, value: str) -> None:
@@ -279,8 +301,6 @@ def _media_line(media: Media, letter: str, value: str) -> None:
             media.bandwidths.append(value)
         case "k":
             media.key = value
-        case "a":
-            media.attributes.append(_attribute(value))
 
 
 def _media(value: str) -> Media:
@@ -289,16 +309,17 @@ def _media(value: str) -> Media:
         raise SipError(400, "Bad SDP Media")
     port_text, slash, count_text = words[1].partition("/")
     port, count = _number(port_text, 65535), _number(count_text, 1000) if slash else 1
-    if port is None or not count or any(_VISIBLE.fullmatch(word) is None for word in words[3:]):
+    formats = words[3:]
+    if port is None or not count or not _are_visible(formats):
         raise SipError(400, "Bad SDP Media")
-    return Media(words[0], port, words[2], words[3:], port_count=count)
+    return Media(words[0], port, words[2], formats, port_count=count)
 
 
 def _origin(value: str) -> Origin:
     words = value.split()
     if len(words) != 6 or words[3] != "IN" or words[4] not in ("IP4", "IP6"):
         raise SipError(400, "Bad SDP Origin")
-    if any(_VISIBLE.fullmatch(word) is None for word in (words[1], words[2], words[5])):
+    if not _are_visible([words[1], words[2], words[5]]):
         raise SipError(400, "Bad SDP Origin")
     return Origin(words[0], words[1], words[2], words[4], words[5])
 
@@ -314,11 +335,10 @@ def _connection(value: str) -> Connection:
     return Connection(words[1], words[2])
 
 
-def _attribute(value: str) -> Attribute:
-    name, colon, rest = value.partition(":")
-    if _TOKEN.fullmatch(name) is None:
-        raise SipError(400, "Bad SDP Attribute")
-    return name, rest if colon else None
+def _are_visible(words: list[str]) -> bool:
+    """Whether these words, of which none is empty or has a blank, are of visible ASCII characters, at most 255 each."""
+    text = "".join(words)
+    return text.isascii() and text.isprintable() and (len(text) <= 255 or max(map(len, words)) <= 255)
 
 
 def _attribute_lines(attributes: list[Attribute]) -> list[str]:

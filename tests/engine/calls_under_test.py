@@ -225,7 +225,7 @@ class CallWorld:
         batch = RegistrationBatch(self.directory, Policy(node="n1"), decoys, self.clock.wall)
         self.store = self.core.store = InlineStore(batch, self.core, self.loop, self.pump)
         self.media = FakeMedia(self.clock)
-        self.book = RecordBook(self.store, self.directory, self, self.loop.call_soon)
+        self.book = RecordBook(self.store, self.directory, self, self.loop)
         self.board = self.core.calls = Switchboard(
             CallSettings(
                 domain=DOMAIN,
