@@ -74,6 +74,15 @@ def _seconds(text: Any) -> float:
     return (datetime.fromisoformat(text) - _EPOCH).total_seconds()
 
 
+def as_stored(moment: float) -> Any:
+    """This moment as :class:`Seconds` reads one, to be compared with it."""
+    return _as_text(moment) if own_connection().vendor == "sqlite" else moment
+
+
+def _as_text(moment: float) -> str:
+    return str(_EPOCH + timedelta(microseconds=round(moment * 1_000_000)))
+
+
 def upsert(bindings: Sequence[Binding], afterwards: str = "") -> None:
     """Insert these rows, or renew those of the same extension and key. Each key at most once. ``afterwards``: a
     statement that is run with it (COMMIT), or nothing.
@@ -152,7 +161,7 @@ def _as_texts(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         for place in _TIME_PLACES:
             moment = values[place]
             if moment not in texts:
-                texts[moment] = str(_EPOCH + timedelta(microseconds=round(moment * 1_000_000)))
+                texts[moment] = _as_text(moment)
             values[place] = texts[moment]
         if values[_Q_PLACE] is not None:
             values[_Q_PLACE] = f"{values[_Q_PLACE]:.3f}"

@@ -12,7 +12,15 @@ from django.db import transaction
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Lower
 
-from extensions.binding_table import AS_THE_ENGINE_HAS_THEM, TIMES, as_bindings, delete, upsert
+from extensions.binding_table import (
+    AS_THE_ENGINE_HAS_THEM,
+    TIMES,
+    Seconds,
+    as_bindings,
+    as_stored,
+    delete,
+    upsert,
+)
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
@@ -53,6 +61,12 @@ class DjangoDirectory:
         self._bindings = PreparedRead(
             "sip_bindings", "int8",
             BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM),
+        )  # fmt: skip
+        self._ends = PreparedRead(
+            "sip_ends", "int8",
+            self._ours(BindingRow.objects.filter(extension__any_of=LATER)).order_by().values_list(
+                "extension_id", "key", Seconds("expires_at")
+            ),
         )  # fmt: skip
         self._parties = PreparedRead(
             "sip_parties", "text",
@@ -153,12 +167,12 @@ class DjangoDirectory:
 
     @unit_of_work
     def still_there(self, ids: Collection[BindingId], now: float) -> set[BindingId]:
-        wanted = set(ids)
-        there: set[BindingId] = set()
-        for accounts in _slices({id.account_id for id in wanted}):
-            rows = self._ours(BindingRow.objects.filter(extension_id__in=accounts, expires_at__gt=_moment(now)))
-            there.update(wanted & {BindingId(*row) for row in rows.order_by().values_list("extension_id", "key")})
-        return there
+        # Asked once a second about a sixtieth of all phones, while others wait for the interpreter: through the ORM
+        # 1,700 took 20 to 45 ms of it.
+        ends = self._ends.rows(list({id.account_id for id in ids}))
+        moment = as_stored(now)
+        there = {(account, key) for account, key, end in ends if end > moment}
+        return {id for id in ids if id in there}
 
     @unit_of_work
     def mark_reachable(self, ids: Collection[BindingId], since: float | None) -> None:

@@ -47,6 +47,8 @@ class engine_errors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            return
         if isinstance(error, OperationalError | InterfaceError):
             raise StoreUnavailable(type(error).__name__) from error
         # NUL, lone surrogate, a huge time
