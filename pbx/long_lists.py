@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from django.contrib.admin import helpers
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, PAGE_VAR
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.utils.html import escape, format_html
@@ -70,7 +70,7 @@ class LongListAdmin:
     def get_paginator(self, request, queryset, *args, **kwargs) -> Paginator:
         if queryset.model is not self.model:
             return Paginator(queryset, *args, **kwargs)  # of the history page
-        is_whole = request.GET.keys() <= {PAGE_VAR, ORDER_VAR}
+        is_whole = request.GET.keys() <= {PAGE_VAR, ORDER_VAR, ERROR_FLAG}
         return (self.paginator_of_all if is_whole else self.paginator)(queryset, *args, **kwargs)
 
     def action_checkbox(self, obj) -> str:
