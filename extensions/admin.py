@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.template.response import TemplateResponse
-from django.urls import get_script_prefix, path, reverse
+from django.urls import path
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -16,12 +18,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from extensions import admin_views, registration_admin, registration_views  # noqa: F401 (Registrations register)
 from extensions.audit import changes_of
-from extensions.cells import credential_cell, last_seen_cell, online_cell
+from extensions.cells import credential_cell, last_seen_cell, online_cell, password_button
 from extensions.filters import CredentialFilter, OnlineFilter
 from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension
-from extensions.presence import devices_of, for_list
-from pbx.long_lists import LongListAdmin
+from extensions.presence import add_presence, devices_of
+from pbx.long_lists import LongListAdmin, LongListPaginator
 
 CALL_FIELDS = ("enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
 ACCOUNT_FIELDS = ("number", "display_name", *CALL_FIELDS)
@@ -29,10 +31,18 @@ PASSWORD_FIELDS = ("password_from", "password1", "password2")
 hide_typed = sensitive_post_parameters("password1", "password2")  # from error reports
 
 
-@lru_cache(maxsize=1)
-def _list_address(_prefix: str) -> str:
-    """To look up an address costs more than all the rest of a cell, and there is one in each row."""
-    return reverse("admin:extensions_extension_changelist")
+class ExtensionList(ChangeList):
+    def get_results(self, request):
+        super().get_results(request)
+        self.result_list = add_presence(self.result_list)
+
+
+class AllExtensionsPaginator(LongListPaginator):
+    index_order = ("number", "-pk")
+
+    @cached_property
+    def count(self) -> int:
+        return Extension.objects.count_all()
 
 
 @admin.register(Extension)
@@ -40,6 +50,7 @@ class ExtensionAdmin(LongListAdmin, admin.ModelAdmin):
     form = ExtensionForm
     list_filter = (OnlineFilter, CredentialFilter, "enabled", "language")
     list_per_page = 50
+    paginator_of_all = AllExtensionsPaginator
     search_fields = ("number", "display_name")
     search_help_text = _("Part of a number or of a name")
     actions = ("enable", "disable", "forget_devices")
@@ -54,7 +65,15 @@ class ExtensionAdmin(LongListAdmin, admin.ModelAdmin):
         return lookup.partition("__")[0] != "password" and super().lookup_allowed(lookup, value, request)
 
     def get_queryset(self, request):
-        return for_list(super().get_queryset(request))
+        extensions = super().get_queryset(request).defer("password")
+        return extensions.with_presence() if ORDER_VAR in request.GET else extensions  # to sort by its columns
+
+    def get_changelist(self, request, **kwargs):
+        return ExtensionList
+
+    def get_object(self, request, object_id, from_field=None):
+        found = super().get_object(request, object_id, from_field)
+        return add_presence([found])[0] if found else None
 
     def get_list_display(self, request):
         button = ("password_button",) if self.has_change_permission(request) else ()
@@ -81,8 +100,7 @@ class ExtensionAdmin(LongListAdmin, admin.ModelAdmin):
 
     @admin.display(description="")
     def password_button(self, extension):
-        address = f"{_list_address(get_script_prefix())}{extension.pk}/password/"
-        return format_html('<a class="pbx-button" href="{}">{}</a>', address, _("Password"))
+        return password_button(extension)
 
     # the form
 
@@ -209,7 +227,7 @@ class ExtensionAdmin(LongListAdmin, admin.ModelAdmin):
         messages.success(request, registration_views.forgotten_text(forgotten))
 
     def _ask_before_action(self, request, queryset, action: str):
-        chosen = list(queryset)
+        chosen = add_presence(queryset)
         return TemplateResponse(request, "admin/extensions/extension/confirm_action.html", {
             **self.admin_site.each_context(request), "opts": self.opts, "title": _("Please confirm"),
             "chosen": chosen, "phones": sum(extension.devices_online for extension in chosen), "action": action,

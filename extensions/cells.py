@@ -1,10 +1,15 @@
 """The cells of the list of extensions, in Python: a template for each of three hundred cells took ten times as long as
-the whole page around them. The pages of one extension show the same (``extensions/templatetags/cells.py``)."""
+the whole page around them. The pages of one extension show the same (``extensions/templatetags/cells.py``).
+
+A key stands in the shape itself, as ``:d``: that is a whole number or an error. All else is for ``format_html`` to
+escape."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -15,9 +20,19 @@ from extensions.models import CredentialState, Extension
 from pbx.badges import badge
 
 
+def page_address(pk: int, page: str = "change") -> str:
+    """Of a page of this extension. To look up an address costs more than all the rest of a cell."""
+    return f"{_list_address(get_script_prefix())}{pk}/{page}/"
+
+
+@lru_cache(maxsize=1)
+def _list_address(_prefix: str) -> str:
+    return reverse("admin:extensions_extension_changelist")
+
+
 @lru_cache(maxsize=8)
 def _badges(_language: str | None) -> dict[str, str]:
-    """Made once for each language, and not for each row."""
+    """Made once for each language, and not for each row. The button wants its address."""
     ready, missing, stale = CredentialState.READY, CredentialState.MISSING, CredentialState.STALE
     return {
         "disabled": badge("bad", _("disabled")),
@@ -31,12 +46,13 @@ def _badges(_language: str | None) -> dict[str, str]:
         stale: badge("warn", stale.label, _(
             "The number or the realm was changed since. Press Password and give one again."
         )),
+        "password": format_html('<a class="pbx-button" href="{{}}">{}</a>', _("Password")),
         "seen": format_html('<span class="pbx-seen-label">{}: </span>', _("last seen")),
     }
 
 
 def online_cell(extension: Extension) -> str:
-    """Whether its phones are there: the live cell, which the page fetches to renew it. Of ``for_list()``."""
+    """Whether its phones are there: the live cell, which the page fetches to renew it. Of ``add_presence()``."""
     online = getattr(extension, "devices_online", 0)  # the page renews it at once where it was not counted
     if not extension.enabled:
         state = "disabled"
@@ -44,29 +60,52 @@ def online_cell(extension: Extension) -> str:
         state = "offline"
     else:
         state = "silent" if extension.silent_devices >= online else "online"
-    count = ""
-    if online:
-        devices = ngettext("%(n)s device", "%(n)s devices", online) % {"n": online}
-        count = format_html(' <span class="pbx-count">{}</span>', devices)
+    language = get_language()
+    shown = _badges(language)[state]
+    if not online:
+        return format_html(f'<span data-live="online" data-id="{extension.pk:d}">{{}}</span>', shown)
     return format_html(
-        '<span data-live="online" data-id="{}">{}{}</span>', extension.pk, _badges(get_language())[state], count
+        f'<span data-live="online" data-id="{extension.pk:d}">{{}} {{}}</span>', shown, _count(online, language)
     )
+
+
+@lru_cache(maxsize=100)
+def _count(devices: int, _language: str | None) -> str:
+    text = ngettext("%(n)s device", "%(n)s devices", devices) % {"n": devices}
+    return format_html('<span class="pbx-count">{}</span>', text)
 
 
 def last_seen_cell(extension: Extension) -> str:
     """When it was last seen: the time of today, else the day."""
-    if extension.last_seen:
-        local = timezone.localtime(extension.last_seen)
-        is_today = local.date() == timezone.localdate()
-        seen = format_html(
-            '<time datetime="{}" title="{}">{}</time>', local.isoformat(), date_format(local, "DATETIME_FORMAT"),
-            f"{local:%H:%M}" if is_today else date_format(local, "SHORT_DATE_FORMAT"),
-        )
-    else:
-        seen = _("never")
+    language = get_language()
+    label = _badges(language)["seen"]
+    if not extension.last_seen:
+        return format_html(f'<span data-live="seen" data-id="{extension.pk:d}">{{}}{{}}</span>', label, _("never"))
+    local, is_today = local_time(extension.last_seen)
+    exact = local.isoformat()
+    day, whole = _in_words(local.replace(second=0, microsecond=0, tzinfo=None), language)
     return format_html(
-        '<span data-live="seen" data-id="{}">{}{}</span>', extension.pk, _badges(get_language())["seen"], seen
+        f'<span data-live="seen" data-id="{extension.pk:d}">{{}}<time datetime="{{}}" title="{{}}">{{}}</time></span>',
+        label, exact, whole, exact[11:16] if is_today else day,
     )
+
+
+def local_time(moment: datetime) -> tuple[datetime, bool]:
+    """By the clock on the wall, and whether that is today."""
+    zone = timezone.get_current_timezone()
+    local = moment.astimezone(zone)
+    return local, local.date() == timezone.now().astimezone(zone).date()
+
+
+@lru_cache(maxsize=2000)
+def _in_words(minute: datetime, _language: str | None) -> tuple[str, str]:
+    """The day alone, and with the time: most phones were seen in the same few minutes, and are looked at every few
+    seconds."""
+    return date_format(minute, "SHORT_DATE_FORMAT"), date_format(minute, "DATETIME_FORMAT")
+
+
+def password_button(extension: Extension) -> str:
+    return format_html(_badges(get_language())["password"], page_address(extension.pk, "password"))
 
 
 def credential_cell(state: CredentialState) -> str:

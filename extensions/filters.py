@@ -1,4 +1,4 @@
-"""Filters at the side of the list of extensions; they read the columns of ``with_presence()``."""
+"""Filters at the side of the list of extensions."""
 
 from __future__ import annotations
 

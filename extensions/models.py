@@ -90,7 +90,7 @@ class Extension(models.Model):
         ]
         indexes = [
             models.Index(fields=["number"], name="extension_number"),
-            # The order of the list, and its count, without a look at the rows.
+            # The order of the list, without a look at the rows.
             models.Index(fields=["number", "-id"], name="extension_shown", condition=models.Q(hidden=False)),
             models.Index(fields=["created_at"], name="extension_hidden", condition=models.Q(hidden=True)),
         ]

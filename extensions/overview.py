@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Count, F, Q
 from django.http import HttpRequest
 
 from extensions.models import Binding, CredentialState, DigestCredential, Extension
@@ -19,6 +19,7 @@ class Overview:
     missing: int  # enabled, but no phone can sign in: there is no password
     stale: int  # enabled, and its password has to be given again
     disabled: int
+    answering: int  # registrations, but for those of phones that do not answer
 
 
 def overview(request: HttpRequest) -> Overview | None:
@@ -27,12 +28,13 @@ def overview(request: HttpRequest) -> Overview | None:
         "extensions.change_extension"
     ):
         return None
-    total, disabled = Extension.objects.count(), Extension.objects.filter(enabled=False).count()
+    extensions = Extension.objects.aggregate(total=Count("pk"), disabled=Count("pk", filter=Q(enabled=False)))
     return Overview(
-        total=total,
-        online=Binding.objects.shown().online().order_by().values("extension").distinct().count(),
-        disabled=disabled,
-        **without_password(total - disabled),
+        **extensions,
+        **Binding.objects.shown().online().aggregate(
+            online=Count("extension", distinct=True), answering=Count("pk", filter=Q(unreachable_since=None))
+        ),
+        **without_password(extensions["total"] - extensions["disabled"]),
     )
 
 

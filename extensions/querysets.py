@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from django.conf import settings
@@ -88,6 +88,12 @@ class ShownExtensions(models.Manager):
     def get_queryset(self):
         return super().get_queryset().filter(hidden=False)
 
+    def count_all(self) -> int:
+        """As ``count()``. A database counts the rows of a table in a fraction of the time that it takes to look at
+        each, and of the hidden there is one at most."""
+        everything = self.model.everything
+        return everything.count() - everything.filter(hidden=True).count()
+
 
 def _stale_and_complete(realm: str) -> tuple[Q, Q]:
     """Whether a password that is offered to phones was given for another number or realm, and whether there is one for
@@ -118,6 +124,18 @@ class BindingQuerySet(models.QuerySet):
         hidden = list(Extension.everything.filter(hidden=True).order_by().values_list("pk", flat=True))
         return self.exclude(extension__in=hidden) if hidden else self.all()
 
+    def shown_keys_by_number(self, now: datetime | None = None) -> models.QuerySet:
+        """The keys of all that are shown and have not ended, by the numbers of their extensions, the newest first.
+
+        Asked of the extensions, each with its registrations or none: SQLite, which keeps no statistics of its tables,
+        takes any other form as a reason to sort all registrations. (A condition on ``expires_at`` itself would tell
+        it that none is left out, and be any other form.)"""
+        from extensions.models import Extension
+
+        ends = Coalesce("bindings__expires_at", Value(datetime.min.replace(tzinfo=UTC)))
+        extensions = Extension.objects.alias(ends=ends).filter(ends__gt=now or timezone.now())
+        return extensions.order_by("number", "-bindings__pk").values_list("bindings__pk", flat=True)
+
     def online(self, now: datetime | None = None) -> BindingQuerySet:
         """Registrations that have not ended."""
         return self.filter(expires_at__gt=now or timezone.now())
@@ -136,7 +154,7 @@ class BindingQuerySet(models.QuerySet):
             DigestCredential.objects.filter(extension=OuterRef("extension")).order_by().values("extension")
             .annotate(changed=Min("changed_at")).values("changed")
         )
-        return self.annotate(password_changed_at=Subquery(changed)).annotate(
+        return self.alias(password_changed_at=Subquery(changed)).annotate(
             has_old_password=Case(
                 When(expires_at__gt=now or timezone.now(), refreshed_at__lt=F("password_changed_at"), then=True),
                 default=False,

@@ -4,18 +4,24 @@ Who may see and forget them is who may see and change extensions; forgetting is 
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import lru_cache
+
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
 from django.http import Http404
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
+from extensions.cells import local_time, page_address
 from extensions.models import Binding
-from extensions.presence import host_and_port
+from extensions.presence import add_password_age, host_and_port
 from pbx.badges import badge
-from pbx.long_lists import LongListAdmin
+from pbx.long_lists import LongListAdmin, LongListPaginator
 
 
 class AnsweringFilter(admin.SimpleListFilter):
@@ -44,12 +50,25 @@ class TransportFilter(admin.SimpleListFilter):
         return queryset.filter(transport=self.value()) if self.value() else queryset
 
 
+class RegistrationList(ChangeList):
+    def get_results(self, request):
+        super().get_results(request)
+        self.result_list = add_password_age(self.result_list)
+
+
+class AllRegistrationsPaginator(LongListPaginator):
+    def keys(self) -> QuerySet:
+        is_by_number = self.order == ["extension__number", "-pk"]
+        return Binding.objects.shown_keys_by_number() if is_by_number else super().keys()
+
+
 @admin.register(Binding)
 class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
     actions = None
     list_display_links = None
     list_filter = (AnsweringFilter, TransportFilter)
     list_per_page = 50
+    paginator_of_all = AllRegistrationsPaginator
     list_max_show_all = 0
     list_select_related = ("extension",)
     ordering = ("extension__number",)
@@ -77,11 +96,13 @@ class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
         return request.user.has_perm("extensions.change_extension")
 
     def get_queryset(self, request):
-        now = timezone.now()
-        return super().get_queryset(request).shown().online(now).with_password_age(now).only(
+        return super().get_queryset(request).shown().online().only(
             "extension__number", "extension__display_name", "user_agent", "transport", "remote_host", "remote_port",
-            "registered_at", "refreshed_at", "expires_at", "unreachable_since", "contact",
+            "registered_at", "refreshed_at", "expires_at", "unreachable_since",
         )
+
+    def get_changelist(self, request, **kwargs):
+        return RegistrationList
 
     def get_list_display(self, request):
         forget = ("forget_column",) if self.may_forget(request) else ()
@@ -105,8 +126,7 @@ class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
     def number_column(self, binding):
         return format_html(
             '<a href="{}"><b>{}</b></a> <small>{}</small>',
-            reverse("admin:extensions_extension_change", args=[binding.extension_id]),
-            binding.extension.number, binding.extension.display_name,
+            page_address(binding.extension_id), binding.extension.number, binding.extension.display_name,
         )
 
     @admin.display(description=_("state"))
@@ -116,7 +136,7 @@ class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
             since = _("since %(time)s") % {"time": f"{timezone.localtime(binding.unreachable_since):%H:%M}"}
             state = format_html("{} <small>{}</small>", badge("warn", *silent), since)
         else:
-            state = badge("good", _("online"))
+            state = _shapes(get_language())["online"]
         if not binding.has_old_password:
             return state
         fails = _("old password, will fail at %(time)s") % {
@@ -135,23 +155,33 @@ class RegistrationAdmin(LongListAdmin, admin.ModelAdmin):
 
     @admin.display(description=_("since"), ordering="registered_at")
     def since_column(self, binding):
-        return format_html('<span class="pbx-seen-label">{} </span>{}', _("since"), _time(binding.registered_at))
+        return _time_cell("since", binding.registered_at)
 
     @admin.display(description=_("expires"), ordering="expires_at")
     def expires_column(self, binding):
-        return format_html('<span class="pbx-seen-label">{} </span>{}', _("expires"), _time(binding.expires_at))
+        return _time_cell("expires", binding.expires_at)
 
     @admin.display(description="")
     def forget_column(self, binding):
-        return format_html(
-            '<a class="pbx-button pbx-quiet" href="{}">{}</a>',
-            reverse("admin:extensions_extension_forget_one", args=[binding.extension_id, binding.pk]),
-            _("Forget this device"),
-        )
+        address = page_address(binding.extension_id, f"forget/{binding.pk}")
+        return format_html(_shapes(get_language())["forget"], address)
 
 
-def _time(moment) -> str:
+@lru_cache(maxsize=8)
+def _shapes(_language: str | None) -> dict[str, str]:
+    """Of cells, for ``format_html``: with their words, which are looked up once for each language."""
+    time = '<span class="pbx-seen-label">{} </span><time class="pbx-nowrap" datetime="{{}}">{{}}</time>'
+    return {
+        "online": badge("good", _("online")),
+        "since": format_html(time, _("since")),
+        "expires": format_html(time, _("expires")),
+        "forget": format_html('<a class="pbx-button pbx-quiet" href="{{}}">{}</a>', _("Forget this device")),
+    }
+
+
+def _time_cell(shape: str, moment: datetime) -> str:
     """The time of today, else the day as well."""
-    local = timezone.localtime(moment)
-    shape = "%H:%M" if local.date() == timezone.localdate() else "%Y-%m-%d %H:%M"
-    return format_html('<time class="pbx-nowrap" datetime="{}">{}</time>', local.isoformat(), local.strftime(shape))
+    local, is_today = local_time(moment)
+    exact = local.isoformat()
+    time = exact[11:16] if is_today else f"{exact[:10]} {exact[11:16]}"
+    return format_html(_shapes(get_language())[shape], exact, time)

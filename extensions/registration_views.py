@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from extensions.admin_views import extension_for, page, to_form
 from extensions.cells import last_seen_cell, online_cell
 from extensions.models import Extension
-from extensions.presence import devices_of, host_and_port
+from extensions.presence import add_presence, devices_of, host_and_port
 
 MOST_ROWS = 200  # of one page of the list
 
@@ -23,7 +23,7 @@ def live(admin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     wanted = [int(part) for part in request.GET.get("ids", "").split(",")[:MOST_ROWS]
               if part.isascii() and part.isdigit() and len(part) < 19]
-    rows = admin.get_queryset(request).filter(pk__in=wanted)
+    rows = add_presence(admin.get_queryset(request).filter(pk__in=wanted))
     return JsonResponse({"rows": {
         str(extension.pk): {"online": online_cell(extension), "seen": last_seen_cell(extension)}
         for extension in rows

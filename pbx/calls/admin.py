@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
@@ -12,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -23,8 +25,9 @@ from pbx.calls.filters import PeriodFilter
 from pbx.calls.live import active_calls, extension_pages
 from pbx.calls.models import ActiveCall, CallRecord, ask_to_hang_up
 from pbx.calls.timeline import directions_of, steps_of
-from pbx.calls.totals import CountedPaginator
+from pbx.calls.totals import CountedPaginator, UnaskedPaginator
 from pbx.calls.words import short_reason
+from pbx.long_lists import LongListAdmin
 
 HANG_UP = "calls.hangup_activecall"
 
@@ -48,14 +51,15 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
 
 @admin.register(CallRecord)
-class CallRecordAdmin(ReadOnlyAdmin):
+class CallRecordAdmin(LongListAdmin, ReadOnlyAdmin):
     list_display = ("start_column", "src_column", "dst", "result_column", "talk_column", "reason_column")
     list_display_links = ("start_column",)
     sortable_by = ("start_column", "talk_column")
     list_filter = (PeriodFilter, "disposition")
     list_per_page = 50
+    paginator = CountedPaginator
+    paginator_of_all = UnaskedPaginator
     list_max_show_all = 0
-    show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_fields = ("src", "dst", "clid")
     search_help_text = _("A number, or part of a number or of a caller's name")
@@ -65,11 +69,6 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request):
         return super().get_queryset(request).without_details()
-
-    def get_paginator(self, request, queryset, *args, **kwargs):
-        if queryset.model is CallRecord:
-            return CountedPaginator(queryset, *args, **kwargs)
-        return super().get_paginator(request, queryset, *args, **kwargs)  # the history page uses it too
 
     def lookup_allowed(self, lookup, value, request=None):
         """Not inside the JSON: that would read every row, and SQLite does not know all of its lookups."""
@@ -150,10 +149,16 @@ class CallRecordAdmin(ReadOnlyAdmin):
 
 
 def _result_badge(call: CallRecord) -> str:
-    if call.lives:
+    return _badge_of(None if call.lives else call.disposition, get_language())
+
+
+@lru_cache(maxsize=50)
+def _badge_of(disposition: str | None, _language: str | None) -> str:
+    """None: the call is going on. Made once for each language, and not for each row."""
+    if disposition is None:
         return badge("off", gettext("in progress"))
-    kind = {"ANSWERED": "good", "FAILED": "bad", "CONGESTION": "bad"}.get(call.disposition, "")
-    return badge(kind, call.get_disposition_display())
+    kind = {"ANSWERED": "good", "FAILED": "bad", "CONGESTION": "bad"}.get(disposition, "")
+    return badge(kind, CallRecord(disposition=disposition).get_disposition_display())
 
 
 def detail_of(call: CallRecord) -> dict[str, object]:

@@ -86,7 +86,7 @@ def front_of(user: User, now: datetime | None = None, counted: Overview | None =
         tuple(of_guesser(one, user, now) for one in strangers.found[:MOST_TOLD]),
         (*calm, *of_strangers(user, now, [item.subject for item in unknown], strangers),
          *of_blocks(user, now, strangers)),
-        tuple(charts(now)),
+        tuple(charts(now, counted.answering if counted else None)),
     )
 
 

@@ -49,16 +49,18 @@ class Chart:
         return round(max(self.values, default=0))
 
 
-def charts(now: datetime) -> list[Chart]:
-    return [phones_online(now), calls_now(now), failed_attempts(now)]
+def charts(now: datetime, answering: int | None = None) -> list[Chart]:
+    """``answering``: how many registered phones answer now, where that is known already."""
+    return [phones_online(now, answering), calls_now(now), failed_attempts(now)]
 
 
-def phones_online(now: datetime) -> Chart:
+def phones_online(now: datetime, answering: int | None = None) -> Chart:
     """A registration that is over becomes a period only when the next one begins: until then it is the binding. A
     silence is a period beside the one that it was a part of."""
     begin = now - DAY
     bindings = Binding.objects.shown().filter(expires_at__gt=begin)
-    value = bindings.online(now).filter(unreachable_since__isnull=True).count()
+    if (value := answering) is None:
+        value = bindings.online(now).filter(unreachable_since__isnull=True).count()
     each = 1 + bindings.count() // MOST_BINDINGS
     some = bindings.annotate(part=F("pk") % each).filter(part=0) if each > 1 else bindings
     spans = [

@@ -167,10 +167,11 @@ class TotalsTests(AdminCase):
 
     def test_the_count_is_bounded_and_says_so(self):
         write(*[ended(f"c{number}") for number in range(7)])
-        with patch.object(totals, "MOST_COUNTED", 5):
-            response = self.client.get(RECORDS)
-        self.assertEqual(response.context["cl"].result_count, 5)
-        self.assertContains(response, "the newest 5 calls")
+        with patch.object(totals, "MOST_UNASKED", 5), patch.object(totals, "MOST_COUNTED", 6):
+            for query, bound in (({}, 5), ({"q": "1001"}, 6), ({"period": "month", "since": "2000-01-01"}, 6)):
+                response = self.client.get(RECORDS, query)
+                self.assertEqual(response.context["cl"].result_count, bound)
+                self.assertContains(response, f"the newest {bound} calls")
         self.assertNotContains(self.client.get(RECORDS), "the newest")
 
 

@@ -21,6 +21,7 @@ LISTS = (
 """The lists as they open, and their ends."""
 
 LOOKS = 7
+EACH = sys.maxsize
 
 
 def addresses() -> dict[str, str]:
@@ -30,6 +31,7 @@ def addresses() -> dict[str, str]:
 
     from extensions.models import Binding, Extension
     from pbx.calls.models import CallRecord
+    from pbx.calls.totals import MOST_UNASKED
     from tests.support.many_bindings import FIRST
 
     some = Extension.objects.get(number=str(FIRST + 77))
@@ -37,9 +39,9 @@ def addresses() -> dict[str, str]:
         reverse(f"admin:{name}_changelist")
         for name in ("extensions_extension", "extensions_binding", "calls_callrecord")
     )
-    pages = {  # of so many rows each
-        name: -(-model.objects.count() // size)
-        for name, model, size in (("e", Extension, 50), ("r", Binding, 50), ("c", CallRecord, 50))
+    pages = {  # of fifty rows each
+        name: -(-min(model.objects.count(), most) // 50)
+        for name, model, most in (("e", Extension, EACH), ("r", Binding, EACH), ("c", CallRecord, MOST_UNASKED))
     }
     found = {
         "front page": reverse("admin:index"),

@@ -8,6 +8,7 @@ from django.test import TestCase, override_settings
 from django.utils import timezone
 
 from extensions.models import Binding, CredentialState, DigestCredential, Extension
+from extensions.presence import add_password_age
 from tests.extensions.rows import make_binding, make_extension
 
 
@@ -86,7 +87,11 @@ class PresenceTests(TestCase):
 @override_settings(SIP_REALM="pbx.example")
 class OldPasswordTests(TestCase):
     def old(self) -> list[str]:
-        return [binding.key for binding in Binding.objects.with_password_age() if binding.has_old_password]
+        """As the column says, and as rows that were read without it are told."""
+        rows = Binding.objects.order_by("pk")
+        old = [binding.key for binding in rows.with_password_age() if binding.has_old_password]
+        self.assertEqual([binding.key for binding in add_password_age(rows) if binding.has_old_password], old)
+        return old
 
     def setUp(self):
         self.extension = make_extension()

@@ -81,7 +81,7 @@ def store_calls(store: Store, count: int) -> None:
     """Call records of a year, of these numbers, in the past; there must be none yet."""
     numbers = f"WITH RECURSIVE places(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM places WHERE n < {count - 1}) "
     if isinstance(store, SqliteStore):
-        start = "strftime('%Y-%m-%d %H:%M:%S.000', 'now', '-' || (60 + n * {}) || ' seconds')"
+        start = "strftime('%Y-%m-%d %H:%M:%S', 'now', '-' || (60 + n * {}) || ' seconds')"
     else:
         start = "now() - make_interval(secs => 60 + n * {})"
     start = start.format(365 * 86400 // count)
