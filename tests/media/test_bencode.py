@@ -40,6 +40,30 @@ class BencodeTests(unittest.TestCase):
             with contextlib.suppress(ng.BadMessage):
                 ng.unpack(bytes(data))
 
+    def test_what_is_told_in_json_is_read_as_the_same(self) -> None:
+        sdp = bytes(range(256))
+        cookie, message = ng.unpack(ng.pack(b"1_1", {"sdp": sdp, "call-id": "a\x00\udc80", "n": 5}, as_json=True))
+        self.assertEqual((cookie, ng.octets(message, "sdp"), message["n"]), (b"1_1", sdp, 5))
+        self.assertEqual(ng.text(message, "call-id"), "a\x00\udc80")
+        self.assertIsNone(ng.octets({"sdp": "\ud800"}, "sdp"))
+
+    def test_json_that_is_refused(self) -> None:
+        for text in (b"{", b"{}x", b'{"a":}', b'{"a":"\xff"}', b'{"a":' * 9000, b'{"a":%b}' % (b"[" * 60_000),
+                     b'{"a":%b}' % (b"9" * 5000), b"{'a':1}", b'{"a":"\n"}'):  # fmt: skip
+            with self.assertRaises(ng.BadMessage, msg=text[:20]):
+                ng.unpack(b"1_1 " + text)
+
+    def test_mutations_of_json_raise_nothing_else(self) -> None:
+        chance = random.Random(2)
+        good = ng.pack(b"1_1", {"command": "offer", "call-id": "x", "flags": ["a", "b"], "limit": 5}, as_json=True)
+        for _ in range(5000):
+            data = bytearray(good)
+            for _ in range(chance.randint(1, 5)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            with contextlib.suppress(ng.BadMessage):
+                _, message = ng.unpack(bytes(data))
+                ng.text(message, "command"), ng.words(message, "flags"), ng.octets(message, "call-id")
+
     def test_addresses_of_engines(self) -> None:
         for url in ("udp:127.0.0.1:2223", "udp://127.0.0.1:2223", "127.0.0.1:2223"):
             self.assertEqual(ng.parse_url(url), ("127.0.0.1", 2223))

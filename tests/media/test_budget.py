@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import unittest
 
 from sipcore.media.calls import MOST_PAIRS
-from sipcore.media.ports import Ports
+from sipcore.media.ports import Ports, open_socket
 from sipcore.media.relay import Relay
 from sipcore.protocol.sdp import parse_sdp
 from tests.media.engines import port_range
@@ -15,6 +16,19 @@ def description(media: int) -> bytes:
     lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
     lines += [f"m=audio {40_000 + 2 * number} RTP/AVP 0" for number in range(media)]
     return "".join(line + "\r\n" for line in lines).encode()
+
+
+class SharedPortTests(unittest.TestCase):
+    def test_nobody_else_can_be_bound_to_the_port_of_a_phone(self) -> None:
+        port, _ = port_range()
+        first = open_socket("127.0.0.1", port)
+        second = open_socket("127.0.0.1", port, beside=first)
+        second.connect(("127.0.0.1", 9))
+        with first, second, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for address in ("127.0.0.1", "0.0.0.0"):
+                with self.assertRaises(OSError):
+                    stranger.bind((address, port))
 
 
 class BudgetTests(unittest.TestCase):

@@ -279,6 +279,7 @@ class RubbishTests(OnOurRelay):
                            **MediaPath(received_from="127.0.0.2", media_address="127.0.0.1").keys(SDP)})
             for command in ("offer", "answer", "delete", "query", "list", "ping")
         ]  # fmt: skip
+        messages += [ng.pack(*ng.unpack(message), as_json=True) for message in messages]
         odd = [
             {"command": "offer"}, {"command": 5}, {}, {"command": "list", "limit": -5}, {"command": "x" * 60_000},
             {"command": "offer", "call-id": [], "from-tag": {}, "sdp": 7}, {"command": "query", "call-id": "x" * 5000},
@@ -295,6 +296,14 @@ class RubbishTests(OnOurRelay):
             for number, message in enumerate(odd):
                 sender.send(ng.pack(b"odd%d" % number, message))
                 self.assertIn(b"6:result", sender.recv(65_535))
+                sender.send(ng.pack(b"json%d" % number, message, as_json=True))
+                self.assertIn(b'"result"', sender.recv(65_535))
+            for number, text in enumerate((
+                b'{"command":null}', b'{"command":1e999}', b'{"command":"list","limit":1e9,"call-id":true}x',
+                b'{"command":"offer","call-id":"r","from-tag":"a","sdp":true}',
+            )):  # fmt: skip
+                sender.send(b"type%d %b" % (number, text))
+                self.assertIn(b"error", sender.recv(65_535))
             before = self.memory()
             sender.setblocking(False)
             for number in range(6000):

@@ -45,6 +45,23 @@ class NonInviteTest(unittest.TestCase):
         self.assertEqual([side.endpoint.transactions for side in (link.phone, link.server)], [0, 0])
         self.assertEqual(link.server.endpoint.answers_kept, 0)
 
+    def test_an_answer_is_known_by_its_branch_whatever_else_the_phone_writes_into_our_via(self):
+        for added, known in (
+            ("", True), ("=5060;received=192.0.2.9", True), ("=x;note", True), (";branch=other", False),
+            (", SIP/2.0/UDP elsewhere", False),
+        ):  # fmt: skip
+            link = Link(silent)
+            endpoint = link.phone.endpoint
+            transaction = endpoint.send_request(request("REGISTER"), link.phone.flow, 0.0)
+            answer = make_response(transaction.request, 200)
+            via = answer.get("Via")
+            answer.set("Via", via + added)
+            endpoint.receive_datagram(answer.to_bytes(), link.phone.flow, 0.1)
+            found = []
+            while (event := endpoint.next_event()) is not None:
+                found.append(isinstance(event, events.ResponseReceived))
+            self.assertEqual([known], found, added)
+
     def test_timers_e_and_f_when_nobody_is_there(self):
         link = Link(silent, nothing_arrives)
         transaction = link.phone.endpoint.send_request(request("OPTIONS"), link.phone.flow, 0.0)
