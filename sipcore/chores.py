@@ -122,7 +122,7 @@ class Chores:
             self._load(None)
         if self._first and now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
-            self._chore("sweep", self._sweep)
+            self._chore("sweep", self._sweeping())
         if self._first:
             self._chore("actions", self._take_actions)
         self.write_evidence()
@@ -326,11 +326,19 @@ class Chores:
         if self.subscriptions is not None:
             self.subscriptions.accounts_changed({id.account_id for id in gone})
 
-    def _sweep(self) -> None:
-        swept = self._directory.sweep(self._clock.wall() - KEEP_ENDED_SECONDS, SWEEP_ROWS)
+    def _sweeping(self) -> Callable[[], bool]:
+        """One kind of old rows after the other: phones that register are served in between."""
+        wall, evidence = self._clock.wall(), self.evidence
+        kinds = [lambda: self._directory.sweep(wall - KEEP_ENDED_SECONDS, SWEEP_ROWS)]
         if self._keep_calls:
-            swept = max(swept, self._calls.sweep_calls(self._clock.wall() - self._keep_calls, SWEEP_ROWS))
-        if self.evidence is not None:
-            swept = max(swept, self.evidence.sweep(self._clock.wall() - KEEP_EVIDENCE_SECONDS, SWEEP_ROWS))
-        if swept >= SWEEP_ROWS:
-            self._next_sweep = 0.0
+            kinds.append(lambda: self._calls.sweep_calls(wall - self._keep_calls, SWEEP_ROWS))
+        if evidence is not None:
+            kinds.append(lambda: evidence.sweep(wall - KEEP_EVIDENCE_SECONDS, SWEEP_ROWS))
+
+        def sweep() -> bool:
+            if kinds[-1]() >= SWEEP_ROWS:
+                self._next_sweep = 0.0
+            kinds.pop()
+            return bool(kinds)
+
+        return sweep

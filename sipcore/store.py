@@ -74,7 +74,8 @@ class Store:
         # what there is. A condition would take the interpreter twice more before it does.
         self._work_waits = threading.Lock()
         self._work_waits.acquire()
-        self._stopping = threading.Event()
+        self._end = threading.Lock()  # free when all ends
+        self._end.acquire()
         self._in_hand = 0
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self.available = True
@@ -142,7 +143,8 @@ class Store:
 
     def stop(self, timeout: float) -> None:
         """Let the thread finish what it has in hand; at most ``timeout`` seconds."""
-        self._stopping.set()
+        if self._end.locked():
+            self._end.release()
         self._wake()
         self._thread.join(timeout)
 
@@ -151,10 +153,17 @@ class Store:
             with suppress(RuntimeError):  # somebody else was faster
                 self._work_waits.release()
 
+    def _pause(self, seconds: float) -> bool:
+        """Whether all ends. (An event would take the interpreter longer, from the loop that is about to answer.)"""
+        ends = self._end.acquire(timeout=seconds)
+        if ends:
+            self._end.release()
+        return ends
+
     def _run(self) -> None:
         while True:
             while not (self._refreshing or self._new or self._questions or self._chores):
-                if self._stopping.is_set():
+                if not self._end.locked():
                     return
                 self._work_waits.acquire()
             batch: list[Job] = []
@@ -177,7 +186,7 @@ class Store:
             self.available = False
             self._put_back(batch)
             self._in_hand = 0
-            if self._stopping.wait(RETRY_PAUSE):
+            if self._pause(RETRY_PAUSE):
                 self._refreshing.clear()  # the core answers what is left with 503
                 self._new.clear()
             return
@@ -196,10 +205,10 @@ class Store:
         self._done(decided)
         self._in_hand = 0
         if busy and not decided:
-            self._stopping.wait(BUSY_PAUSE)
+            self._pause(BUSY_PAUSE)
         elif self._breather:
             # SQLite has one writer: without a pause, back-to-back batches starve the web's writes.
-            self._stopping.wait(self._breather)
+            self._pause(self._breather)
 
     @staticmethod
     def _take(jobs: deque[Job], batch: list[Job], most: int) -> None:
@@ -218,7 +227,7 @@ class Store:
         except StoreUnavailable:
             self.available = False
             self._chores.append(chore)
-            if self._stopping.wait(RETRY_PAUSE):
+            if self._pause(RETRY_PAUSE):
                 self._questions.clear()
                 self._chores.clear()
         except Exception as error:
