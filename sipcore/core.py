@@ -314,7 +314,8 @@ class Core:
         self._accepted.append(job)
 
     def send(self, data: bytes, flow: Flow) -> None:
-        """Send what needs no transaction and is no evidence any more."""
+        """Send what needs no transaction and is written down already, behind all that was to be sent before."""
+        self._take_out()
         self._outbox.append((data, flow))
 
     def _on_options(self, request: Request, flow: Flow, now: float) -> None:
@@ -433,11 +434,14 @@ class Core:
     def datagrams_to_send(self) -> list[tuple[bytes, Flow]]:
         """All that waits to be sent, in order; nothing is left afterwards. What is for the store is handed to it."""
         self.hand_over()
-        pings, self._outbox = self._outbox, []
-        waiting = self.endpoint.datagrams_to_send()
-        for data, flow in waiting:
+        self._take_out()
+        waiting, self._outbox = self._outbox, []
+        return waiting
+
+    def _take_out(self) -> None:
+        for data, flow in self.endpoint.datagrams_to_send():
             self.recorder.sent(data, flow)
-        return waiting + pings
+            self._outbox.append((data, flow))
 
     def hand_over(self) -> None:
         """Give the store what has come since the last time."""

@@ -39,8 +39,7 @@ class SipLog:
         self.level = level
         self._lines: deque[str] = deque()
         self._dropped = 0
-        self._second = -1
-        self._stamp_of_second = ""
+        self._stamp = -1, ""
         self._stranger_second = -1
         self._stranger_lines = 0
         self._stranger_left_out = 0
@@ -134,12 +133,12 @@ class SipLog:
 
     def _stamp_now(self) -> str:
         now = time.time()
-        since = now - self._second
-        if not 0 <= since < 1:  # thousands of lines a second share theirs
-            self._second = int(now)
-            self._stamp_of_second = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._second))
-            since = now - self._second
-        return self._stamp_of_second + _MILLISECONDS[int(since * 1000)]
+        second, text = self._stamp  # together: several threads log
+        if not 0 <= now - second < 1:  # thousands of lines a second share theirs
+            second = int(now)
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._stamp = second, text
+        return text + _MILLISECONDS[int((now - second) * 1000)]
 
     def _write(self) -> None:
         lines = self._lines

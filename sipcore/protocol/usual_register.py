@@ -21,7 +21,7 @@ LONGEST = 2048
 _START = re.compile(r"REGISTER ([^ ]{1,255}) SIP/2\.0")
 # From and To: `"Front desk" <sip:1001@pbx.example.com;transport=UDP>;tag=1b2c`; no escapes in the user part
 _PARTY = re.compile(
-    r"(?:\"[^\"\\]*+\" *+)?<sips?:([A-Za-z0-9_.+-]++)@([A-Za-z0-9.-]{1,255}+)(?::[1-9][0-9]{0,3}+)?"
+    r"(?:\"[^\"\\]*+\" *+)?<sips?:([A-Za-z0-9_.+-]{1,64}+)@([A-Za-z0-9.-]{1,255}+)(?::[1-9][0-9]{0,3}+)?"
     r"(?:;transport=[A-Za-z]{2,4}+)?>(?:;tag=([A-Za-z0-9.!%*_+`'~-]++))?"
 )
 _PRINTABLE = bytes(range(32, 127))

@@ -257,6 +257,29 @@ class ShortWayTest(TestCase):
             [answer] = pair.exchange(second, phone.flow)
             self.assertEqual(200, answer.status)
 
+    def test_a_long_number(self):
+        """Its two messages go different ways, and what is kept of the first is found by the second."""
+        pair = self.pair()
+        phone = self.phone(pair, "1" * 300)
+        phone.send(phone.request())
+        phone.send(phone.request(headers=["X-Own: 1"]))
+        for engine in pair.engines:
+            engine.clock.time += 10
+            self.assertNotIn("challenge_unanswered", repr(engine.core.recorder.take()))
+
+    def test_the_order_of_answers(self):
+        pair = self.pair()
+        phone = self.phone(pair)
+        phone.send(phone.request())
+        first = phone.request()
+        phone.nc = 0  # the same count again
+        second = phone.request()
+        pair.exchange(first, phone.flow, settle=False)
+        answers = pair.exchange(second, phone.flow)
+        self.assertEqual([200, 401], [answer.status for answer in answers])
+        [kept] = pair.engines[0].core.recorder._settled.by_id.values()
+        self.assertEqual([b"401", b"200", b"401"], [entry.data[8:11] for entry in kept.entries if entry.sent])
+
     def test_a_nonce_that_grows_old(self):
         pair = self.pair()
         phone = self.phone(pair)
