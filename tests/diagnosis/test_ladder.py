@@ -37,7 +37,8 @@ class WorldCase(FlowCase):
         super().setUp()
         self.world = CallWorld()
         self.addCleanup(self.world.close)
-        self.world.core.recorder._clock = TickingClock(self.world.clock)
+        core = self.world.core
+        core._clock = core.recorder._clock = core._short_way._clock = TickingClock(self.world.clock)
         english = translation.override("en")
         english.__enter__()
         self.addCleanup(english.__exit__, None, None, None)
