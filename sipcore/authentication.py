@@ -86,10 +86,9 @@ class Authenticator:
     def nonce_and_tag(self, identity: str, host: str, wall: float) -> tuple[str, str]:
         """The nonce and the To-tag of a 401, for a phone that will be back at once. ``identity``: what is hashed of the
         request (see :meth:`_mark`); ``wall`` in seconds since 1970."""
-        digest = self._tags.digest(identity.encode("ascii"))
-        nonce = self._nonces.issue(wall, host, digest[16:])
+        nonce = self._nonces.issue(wall, host, self._digest(identity)[16:])
         self._nonces.remember(nonce, wall, host)
-        return nonce, digest.hex()[:16]
+        return nonce, self.tag(identity)
 
     def count_is_new(self, credentials: Credentials) -> bool:
         """For requests other than REGISTER: whether this nonce and count were not used before. Counts from before a

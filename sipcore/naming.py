@@ -22,4 +22,8 @@ def summary(request: Request) -> str:
         user = request.to.uri.user or ""
     except SipError:
         user = ""
-    return f"{request.method[:20]} {user[:40]} {request.user_agent[:40]}".rstrip()
+    return summary_of(request.method, user, request.user_agent)
+
+
+def summary_of(method: str, user: str, user_agent: str) -> str:
+    return f"{method[:20]} {user[:40]} {user_agent[:40]}".rstrip()

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sipcore.intake import usual_contact
-from sipcore.naming import place
+from sipcore.naming import place, summary_of
 from sipcore.protocol.brevity import FACTOR, FACTOR_OF_TWO
 from sipcore.protocol.digest import challenge, parse_authorization
 from sipcore.protocol.errors import SipError
@@ -80,9 +80,9 @@ class ShortWay:
             return False
         call_id, recorder = usual.call_id.encode("ascii"), self._recorder
         conversation = recorder.came(call_id, data, flow, wall)
-        where = place(flow)
+        where, summary = place(flow), summary_of("REGISTER", usual.to_user, usual.firsts.get("User-Agent", ""))
         self._log.info_lines(
-            f"Received message from {where}: {usual.summary}",
+            f"Received message from {where}: {summary}",
             f"Processing REGISTER {usual.to_user} from {where}",
             f"Sending 401 challenge to {where}",
         )
@@ -111,9 +111,10 @@ class ShortWay:
         wall = self._clock.wall()
         if not self._authenticator.is_good(credentials.nonce, host, wall):
             return False
+        agent = firsts.get("User-Agent", "")
         registration = Registration(
             credentials.username, "REGISTER", credentials, usual.call_id, usual.cseq, (contact,), usual.expires, flow,
-            "", firsts.get("User-Agent", "")[:USER_AGENT_LIMIT], usual.to_host,
+            "", agent[:USER_AGENT_LIMIT], usual.to_host,
         )  # fmt: skip
         request = request_of(usual, len(data), self._authenticator.tag(usual.identity))
         job = Job(registration, None, request, now, core.keepalive.lives_at(flow.remote))
@@ -122,7 +123,8 @@ class ShortWay:
         call_id, recorder, where = usual.call_id.encode("ascii"), self._recorder, place(flow)
         recorder.came(call_id, data, flow, wall)
         self._log.info_lines(
-            f"Received message from {where}: {usual.summary}", f"Processing REGISTER {usual.to_user} from {where}"
+            f"Received message from {where}: {summary_of('REGISTER', usual.to_user, agent)}",
+            f"Processing REGISTER {usual.to_user} from {where}",
         )
         recorder.challenge_answered((call_id, number.encode("ascii")))
         job.transaction = self._endpoint.begin(usual.key, request, flow)

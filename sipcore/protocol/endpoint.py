@@ -50,7 +50,7 @@ _OUR_VIA = re.compile(
     r"(?:;received=[0-9A-Fa-f.:]++)?"
 )
 
-_LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
+LONG_KEY = 300  # characters; a stranger makes a branch as long as he likes, and keys are kept here and there
 
 _ANSWERED = (State.ACCEPTED, State.COMPLETED, State.CONFIRMED)
 _NEEDED_TO_ANSWER = ("Via", "From", "To", "Call-ID", "CSeq")
@@ -324,11 +324,7 @@ class Endpoint:
         """
         key = request.transaction_key or self._server_key(request, request.method, flow)
         transaction = self._servers.get(key)
-        if transaction is None:
-            self._accepted += 1
-            transaction = self._servers[key] = ServerTransaction(key, request, _way_back(request, flow))
-            transaction.fire("begin")
-        return transaction
+        return self.begin(key, request, _way_back(request, flow)) if transaction is None else transaction
 
     def has_seen(self, key: str) -> bool:
         """Whether a request with this key (RFC 3261 17.2.3) is here already, answered or not."""
@@ -522,7 +518,7 @@ class Endpoint:
 
 
 def _bounded(key: str) -> str:
-    return key if len(key) <= _LONG_KEY else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return key if len(key) <= LONG_KEY else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _way_back(request: Request, flow: Flow) -> Flow:

@@ -438,13 +438,9 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
     count = len(lines) - 1
     if not 0 < count <= MAX_HEADERS or len(text) > MAX_LINE or not text.count("\n") == text.count("\r") == count:
         return None
-    # Each line but the first has ": " once: so names and values alternate when all of these are made ends of lines. It
-    # costs half of what a regular expression does.
-    if text.count(": ") != count or not all(map(contains, lines[1:], repeat(": "))):
+    parts = names_and_values(text, lines)
+    if parts is None or "\t\r" in text or text[-1] in " \t" or ": \t" in text:
         return None
-    if " \r" in text or "\t\r" in text or text[-1] in " \t" or ":  " in text or ": \t" in text:
-        return None
-    parts = text.replace(": ", "\r\n").split("\r\n")
     try:
         headers = list(zip(map(SPELLING, parts[1::2]), parts[2::2], strict=True))
     except KeyError:
@@ -454,6 +450,19 @@ def _split_usual_headers(message: Message, text: str) -> dict[str, str] | None:
         return None
     message.headers, message.firsts, message.single = headers, firsts, True
     return firsts
+
+
+def names_and_values(text: str, lines: list[str]) -> list[str] | None:
+    """The first of these lines, then names and values in turn, then what stands behind them in ``text``, line by line.
+    None where a line has another form than `Name: value`, or a blank at an end.
+
+    Each line but the first has ": " once: so they alternate when all of these are made ends of lines. It costs half of
+    what a regular expression does."""
+    if text.count(": ") != len(lines) - 1 or not all(map(contains, lines[1:], repeat(": "))):
+        return None
+    if " \r" in text or ":  " in text:
+        return None
+    return text.replace(": ", "\r\n").split("\r\n")
 
 
 def _split_any_headers(message: Message, text: str) -> dict[str, str]:
