@@ -59,15 +59,17 @@ _values_of: Callable[[Binding], tuple[Any, ...]] = attrgetter(*ENGINE_FIELDS)
 
 
 def as_bindings(rows: Iterable[Sequence[Any]]) -> list[Binding]:
-    bindings = [Binding(*row) for row in rows]
-    if bindings and own_connection().vendor == "sqlite":
-        for binding in bindings:
-            binding.registered_at = _seconds(binding.registered_at)
-            binding.refreshed_at = _seconds(binding.refreshed_at)
-            binding.expires_at = _seconds(binding.expires_at)
-            if binding.unreachable_since is not None:
-                binding.unreachable_since = _seconds(binding.unreachable_since)
-    return bindings
+    if own_connection().vendor == "sqlite":
+        rows = map(_with_seconds, rows)
+    return [Binding(*row) for row in rows]
+
+
+def _with_seconds(row: Sequence[Any]) -> Sequence[Any]:
+    values = list(row)
+    for place in _TIME_PLACES:
+        if values[place] is not None:
+            values[place] = _seconds(values[place])
+    return values
 
 
 def _seconds(text: Any) -> float:

@@ -16,10 +16,10 @@ from sipcore.clock import Clock
 from sipcore.core import Core
 from sipcore.evidence.facts import EvidenceStore
 from sipcore.guard.chores import GuardChores
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.online import silence_over
 from sipcore.ports import Binding, BindingId, Directory, StoreUnavailable
-from sipcore.store import Store
+from sipcore.store import Queue
 from sipcore.subscriptions.subscriptions import Subscriptions
 from sipcore.workers import CALLS
 from sipcore.workers.calls_elsewhere import SubscriptionsElsewhere
@@ -65,10 +65,10 @@ class Chores:
     def __init__(
         self,
         core: Core,
-        store: Store,
+        store: Queue,
         directory: Directory,
         clock: Clock,
-        log: SipLog,
+        log: Log,
         beat: Callable[[float], None],
         in_loop: Callable[[Callable[[], None]], None],
         calls: CallStore,

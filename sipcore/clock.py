@@ -4,14 +4,30 @@ setting the machine's clock ends no registration. A step is noticed and told, so
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 STEP = 2.0
 """Seconds the wall clock may be away from ours before it counts as having been set."""
 
 
-class Clock:
+class Clock(Protocol):
     """``now()`` in seconds of the monotonic clock; ``wall()`` in seconds since 1970, steady until
     :meth:`follow`."""
+
+    def now(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+    def step(self) -> float:
+        """How far the machine's clock has been set, in seconds, until :meth:`follow` is told so; 0 for mere drift,
+        which is followed silently."""
+
+    def follow(self, moved: float) -> None:
+        """What is stored has been moved by so much: from now on :meth:`wall` tells the new time."""
+
+
+class MachineClock:
+    """See :class:`Clock`."""
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
@@ -23,8 +39,6 @@ class Clock:
         return time.monotonic() + self._offset
 
     def step(self) -> float:
-        """How far the machine's clock has been set, in seconds, until :meth:`follow` is told so; 0 for mere drift,
-        which is followed silently."""
         offset = time.time() - time.monotonic()
         moved = offset - self._offset
         if abs(moved) > STEP:
@@ -33,5 +47,4 @@ class Clock:
         return 0.0
 
     def follow(self, moved: float) -> None:
-        """What is stored has been moved by so much: from now on :meth:`wall` tells the new time."""
         self._offset += moved

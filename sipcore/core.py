@@ -21,7 +21,7 @@ from sipcore.guard.door import Door
 from sipcore.intake import behind_nat, read_registration
 from sipcore.keepalive import KeepAlive
 from sipcore.later import retry_after
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.naming import place, summary
 from sipcore.outage import Outage
 from sipcore.ping import ping
@@ -36,7 +36,7 @@ from sipcore.punctual import AFTER, Punctual
 from sipcore.registered import lines_of, promising_keepalives, wants_keepalives
 from sipcore.registering import BEGINNING, ShortWay
 from sipcore.registrar import Accepted, Cause, Decision, Refused, Stale
-from sipcore.store import Job, Store
+from sipcore.store import Job, Queue
 
 if TYPE_CHECKING:
     from sipcore.calls.switchboard import Switchboard
@@ -91,7 +91,7 @@ class Settings:
 class Core:
     """Bytes and flows in through :meth:`receive`, out through :meth:`datagrams_to_send`."""
 
-    def __init__(self, settings: Settings, log: SipLog, clock: Clock) -> None:
+    def __init__(self, settings: Settings, log: Log, clock: Clock) -> None:
         self.settings = settings
         self._log = log
         self._clock = clock
@@ -112,14 +112,14 @@ class Core:
         self._outbox: list[tuple[bytes, Flow]] = []
         self.keepalive = KeepAlive()
         self.connections = Connections()
-        self.store: Store | None = None
+        self.store: Queue | None = None
         self.outage = Outage(log, clock)
         self.draining = False
         self._pending: OrderedDict[int, Job] = OrderedDict()
         self._accepted: list[Job] = []
         self._known: OrderedDict[str, None] = OrderedDict()
         self.recorder = Recorder(clock, self._known, self.authenticator.source)
-        self._short_way = ShortWay(self, log, clock, self._known)
+        self._short_way: Callable[[bytes, Flow, float], bool] = ShortWay(self, log, clock, self._known).take
         self._ping_number = 0
         self._methods: dict[str, Callable[[Request, Flow, float], None]] = {
             "REGISTER": self._on_register,
@@ -156,7 +156,7 @@ class Core:
             self._pinged(data[mark + len(self._ping_mark) :][:24].decode("ascii", "replace"), flow, now)
             return
         try:
-            if data.startswith(BEGINNING) and self._short_way.take(data, flow, now):
+            if data.startswith(BEGINNING) and self._short_way(data, flow, now):
                 return
             self.recorder.received(data, flow)
             self.endpoint.receive_datagram(data, flow, now)

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from enum import IntEnum
+from typing import Protocol
 
 BUFFER_LINES = 20_000
 WRITTEN_AT_ONCE = 1000
@@ -30,8 +31,39 @@ class Level(IntEnum):
     ERROR = 40
 
 
+class Log(Protocol):
+    """Lines of one level each, which never hold up who writes them."""
+
+    level: Level
+
+    def debug(self, text: str) -> None: ...
+
+    def info(self, text: str) -> None: ...
+
+    def info_lines(self, *texts: str) -> None:
+        """Several lines of one moment, each of them known to print."""
+
+    def warning(self, text: str) -> None: ...
+
+    def error(self, text: str) -> None: ...
+
+    def stranger(self) -> bool:
+        """Whether a line about an unknown sender may be written now. Those left out are summed into one line."""
+
+    def sum_up(self) -> None:
+        """Say how many lines about unknown senders were left out since the last time."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are lines that nobody has handed to the writing thread yet."""
+
+    def flush(self) -> None:
+        """Hand what has been collected to the writing thread; never waits. Each time that thread wakes, it takes the
+        interpreter from whoever has it: better not at once and not for one line."""
+
+
 class SipLog:
-    """``fd``: the file descriptor to write to. ``style``: "text" or "json"."""
+    """See :class:`Log`. ``fd``: the file descriptor to write to. ``style``: "text" or "json"."""
 
     def __init__(self, fd: int = 2, style: str = "text", level: Level = Level.INFO) -> None:
         self._fd = fd
@@ -46,15 +78,14 @@ class SipLog:
         self._ready = threading.Lock()  # free when there is something to write
         self._ready.acquire()
         self._closing = False
-        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
 
     def info(self, text: str) -> None:
         if self.level <= Level.INFO:
             self._add("INFO", text)
 
     def info_lines(self, *texts: str) -> None:
-        """Several lines of one moment, each of them known to print."""
         if self.level > Level.INFO:
             return
         lines = self._lines
@@ -78,7 +109,6 @@ class SipLog:
         self._add("ERROR", text)
 
     def stranger(self) -> bool:
-        """Whether a line about an unknown sender may be written now. Those left out are summed into one line."""
         second = int(time.time())
         if second != self._stranger_second:
             self.sum_up()
@@ -91,19 +121,15 @@ class SipLog:
         return True
 
     def sum_up(self) -> None:
-        """Say how many lines about unknown senders were left out since the last time."""
         if self._stranger_left_out:
             self.info(f"{self._stranger_left_out} more lines about unknown senders left out")
             self._stranger_left_out = 0
 
     @property
     def waiting(self) -> bool:
-        """Whether there are lines that nobody has handed to the writing thread yet."""
         return bool(self._lines) and self._ready.locked()
 
     def flush(self) -> None:
-        """Hand what has been collected to the writing thread; never waits. Each time that thread wakes, it takes the
-        interpreter from whoever has it: better not at once and not for one line."""
         if self._lines:
             self._wake()
 
@@ -111,7 +137,7 @@ class SipLog:
         """Write what is left, at most ``timeout`` seconds."""
         self._closing = True
         self._wake()
-        self._thread.join(timeout)
+        self._writer.join(timeout)
 
     def _wake(self) -> None:
         if self._ready.locked():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sipcore.clock import Clock
-from sipcore.log import SipLog
+from sipcore.log import Log
 
 SURE = 2
 """Looks in a row that must find it there: one that comes and goes is away."""
@@ -12,7 +12,7 @@ SURE = 2
 class Outage:
     """:meth:`look` is called once a second, and whenever it is known to be away."""
 
-    def __init__(self, log: SipLog, clock: Clock) -> None:
+    def __init__(self, log: Log, clock: Clock) -> None:
         self._log, self._clock = log, clock
         self._since: float | None = None
         self._back_at = 0.0

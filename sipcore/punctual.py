@@ -26,7 +26,7 @@ class Punctual:
     def __init__(self, in_loop: Callable[[Callable[[], None]], None]) -> None:
         self._in_loop = in_loop
         self._waiting: SimpleQueue[tuple[float, Callable[[], None]]] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._waiter: threading.Thread | None = None
 
     def at(self, due: float, action: Callable[[], None]) -> None:
         """Run ``action`` in the loop at ``due``; at once when that has passed or too many wait. The one that is due
@@ -34,9 +34,9 @@ class Punctual:
         if due <= time.monotonic() or self._waiting.qsize() >= MOST:
             action()
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="punctual", daemon=True)
-            self._thread.start()
+        if self._waiter is None:
+            self._waiter = threading.Thread(target=self._run, name="punctual", daemon=True)
+            self._waiter.start()
         self._waiting.put((due, action))
 
     async def until(self, due: float) -> None:

@@ -27,7 +27,7 @@ from sipcore.store import Job
 if TYPE_CHECKING:
     from sipcore.clock import Clock
     from sipcore.core import Core
-    from sipcore.log import SipLog
+    from sipcore.log import Log
 
 BEGINNING = b"REGISTER "
 
@@ -35,7 +35,7 @@ BEGINNING = b"REGISTER "
 class ShortWay:
     """Of one :class:`~sipcore.core.Core`. ``known``: addresses from which a phone was registered once."""
 
-    def __init__(self, core: Core, log: SipLog, clock: Clock, known: Container[str]) -> None:
+    def __init__(self, core: Core, log: Log, clock: Clock, known: Container[str]) -> None:
         self._core, self._log, self._clock, self._known = core, log, clock, known
         self._authenticator, self._recorder, self._endpoint = core.authenticator, core.recorder, core.endpoint
         settings = core.settings

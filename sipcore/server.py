@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from sipcore.admission import Rank
 from sipcore.core import Core
 from sipcore.inbox import Inbox
-from sipcore.log import Level, SipLog
+from sipcore.log import Level, Log
 from sipcore.memory import Memory
 from sipcore.naming import place
 from sipcore.protocol.flow import Flow
@@ -65,7 +65,7 @@ class Server:
     def __init__(
         self,
         core: Core,
-        log: SipLog,
+        log: Log,
         every_second: Callable[[], None] = lambda: None,
         ready: Callable[[list[Address]], None] = lambda addresses: None,
     ) -> None:

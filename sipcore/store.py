@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sipcore.ports import StoreUnavailable
 from sipcore.registrar import Busy, Decision, Registration
@@ -50,8 +50,30 @@ class Job:
     decision: Decision | None = field(default=None)
 
 
+class Queue(Protocol):
+    """What waits for the database: registrations, which are done in batches, and everything else."""
+
+    available: bool
+
+    def has_room(self, job: Job, beside: int = 0) -> bool:
+        """False when the waiting list is full for this one: it must be refused with 503 at once. ``beside``: so many
+        are to be submitted with it."""
+
+    def submit(self, *jobs: Job) -> None:
+        """Those that came at once together: else the first would be a batch of its own, and the others wait for it."""
+
+    def call(self, chore: Callable[[], None]) -> None:
+        """Run something else on the connection, between two batches. Its exceptions are told as bugs; a store
+        that is away makes it be tried again later, so it must be something that can be done twice."""
+
+    async def ask(self, question: Callable[[], T], seconds: float) -> T:
+        """Run something on the connection and await what comes of it. Raises
+        :class:`~sipcore.ports.StoreUnavailable` when the store is away for ``seconds``, else what the question
+        raises."""
+
+
 class Store:
-    """``work`` turns a list of registrations into their decisions and may raise
+    """See :class:`Queue`. ``work`` turns a list of registrations into their decisions and may raise
     :class:`~sipcore.ports.StoreUnavailable`; ``done`` is called in the thread with the jobs decided; ``broken``
     with an exception nobody expected (those jobs are left to their time-out, so the phone gets 503)."""
 
@@ -77,11 +99,11 @@ class Store:
         self._end = threading.Lock()  # free when all ends
         self._end.acquire()
         self._in_hand = 0
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._worker = threading.Thread(target=self._run, name="store", daemon=True)
         self.available = True
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     @property
     def waiting(self) -> int:
@@ -89,27 +111,19 @@ class Store:
         return len(self._refreshing) + len(self._new) + self._in_hand
 
     def has_room(self, job: Job, beside: int = 0) -> bool:
-        """False when the waiting list is full for this one: it must be refused with 503 at once. ``beside``: so many
-        are to be submitted with it."""
         waiting = len(self._refreshing) + len(self._new) + beside
         return waiting < (self._limit if job.refreshes else self._limit * OF_THE_NEW)
 
     def submit(self, *jobs: Job) -> None:
-        """Those that came at once together: else the first would be a batch of its own, and the others wait for it."""
         for waiting, refreshes in ((self._refreshing, True), (self._new, False)):
             waiting.extend([job for job in jobs if job.refreshes is refreshes])
         self._wake()
 
     def call(self, chore: Callable[[], None]) -> None:
-        """Run something else on the connection, between two batches. Its exceptions go to ``broken``; a store
-        that is away makes it be tried again later, so it must be something that can be done twice."""
         self._chores.append(chore)
         self._wake()
 
     async def ask(self, question: Callable[[], T], seconds: float) -> T:
-        """Run something on the connection and await what comes of it. Raises
-        :class:`~sipcore.ports.StoreUnavailable` when the store is away for ``seconds``, else what the question
-        raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
 
@@ -146,7 +160,7 @@ class Store:
         if self._end.locked():
             self._end.release()
         self._wake()
-        self._thread.join(timeout)
+        self._worker.join(timeout)
 
     def _wake(self) -> None:
         if self._work_waits.locked():

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import count
 
 from sipcore.core import Core
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.framing import StreamFramer, TlsHello
 from sipcore.streams import Connections
@@ -75,7 +75,7 @@ class TcpSockets:
     For other workers: ``receive`` takes each message; ``elsewhere`` takes what is to be sent over a connection that is
     none of ours, and tells whether it is somebody's; ``ended`` is told of each connection that has ended."""
 
-    def __init__(self, core: Core, log: SipLog, pump: Callable[[], None]) -> None:
+    def __init__(self, core: Core, log: Log, pump: Callable[[], None]) -> None:
         self._core, self._log, self._pump = core, log, pump
         self.receive: Callable[[bytes, Flow], None] = core.receive
         self.elsewhere: Callable[[bytes, Flow], bool] = lambda data, flow: False

@@ -94,20 +94,20 @@ class UdpSocket:
         info = ancillary[0][2] if ancillary else b""
         flow = self._flows.get((info, peer))
         if flow is None:
-            flow = self._flow(ancillary, peer)
+            flow = self._flow(ancillary, peer[0], peer[1])
             if len(self._flows) >= FLOWS:
                 self._flows.clear()
             self._flows[info, peer] = flow
         return data, flow
 
-    def _flow(self, ancillary: Iterable[tuple[int, int, bytes]], peer: tuple[str, int]) -> Flow:
+    def _flow(self, ancillary: Iterable[tuple[int, int, bytes]], host: str, port: int) -> Flow:
         local = self.host
         for _level, kind, value in ancillary:
             if kind == IP_PKTINFO and not self._ipv6:
                 local = self._name(value[8:12])
             elif kind == socket.IPV6_PKTINFO and self._ipv6:
                 local = self._name(value[:16])
-        return Flow("UDP", (local, self.port), (peer[0], peer[1]))
+        return Flow("UDP", (local, self.port), (host, port))
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Raises OSError, BlockingIOError when the kernel's buffer is full."""

@@ -3,9 +3,10 @@ functions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -43,14 +44,16 @@ class DjangoSubscriptionStore:
         mine.filter(expires_at__lte=_moment(now)).delete()
         columns = [_NUMBERS.get(name, name) for name in _ENGINE_FIELDS]
         living = mine.filter(subscriber__enabled=True).order_by("-pk").values_list(*columns)
-        rows = [SubscriptionRow(*values) for values in living.iterator(2000)]
-        for row in rows:
-            row.expires_at = row.expires_at.timestamp()
-        return rows
+        return [_to_row(values) for values in living.iterator(2000)]
 
     @unit_of_work
     def shift_subscriptions(self, node: str, seconds: float) -> None:
         Subscription.objects.filter(node=node).update(expires_at=F("expires_at") + timedelta(seconds=seconds))
+
+
+def _to_row(values: Iterable[Any]) -> SubscriptionRow:
+    named = dict(zip(_ENGINE_FIELDS, values, strict=True))
+    return SubscriptionRow(**{**named, "expires_at": named["expires_at"].timestamp()})
 
 
 def _to_record(row: SubscriptionRow) -> Subscription:

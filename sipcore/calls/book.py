@@ -10,9 +10,9 @@ import asyncio
 import threading
 
 from sipcore.calls.records import CallRow, CallStore
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.ports import StoreUnavailable
-from sipcore.store import Store
+from sipcore.store import Queue
 
 GATHERED = 0.1
 """Seconds from one handing over of changed rows to the next. With every change on its own, 300 calls a second cost a
@@ -23,7 +23,7 @@ class RecordBook:
     """``loop``: that of whoever calls :meth:`changed`, where it is not the running one."""
 
     def __init__(
-        self, store: Store, calls: CallStore, log: SipLog, loop: asyncio.AbstractEventLoop | None = None
+        self, store: Queue, calls: CallStore, log: Log, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
         self._store, self._calls, self._log, self._loop = store, calls, log, loop
         self._not_before = 0.0

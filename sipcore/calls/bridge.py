@@ -64,8 +64,7 @@ async def on_invite(call: Call, leg: Leg, invite: ServerTransaction) -> None:
     except SipError as error:
         leg.reject(error.status or 400, error.reason, invite=invite)
     finally:
-        if leg.invite is invite:
-            leg.invite = None
+        leg.done_with(invite)
 
 
 async def _offer_through(call: Call, leg: Leg, other: Leg, invite: ServerTransaction, offer: bytes) -> None:

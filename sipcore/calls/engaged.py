@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 from sipcore.calls.leg import Leg
+from sipcore.protocol.ordinary import ordinary
 
 if TYPE_CHECKING:
     from sipcore.calls.call import Call
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 
+@ordinary
 class Engaged(dict[Leg, "Call"]):
     """``of_account``: legs of each extension, by its id. ``call_ids``: legs of each Call-ID."""
 

@@ -157,8 +157,7 @@ class Leg:
             self.dialog.early = False
         self.state = LegState.CONFIRMED
         number = request.cseq.number
-        if self.invite is invite:
-            self.invite = None
+        self.done_with(invite)
         exchange.respond(invite, response)
 
         def settled() -> None:
@@ -183,6 +182,10 @@ class Leg:
             self.invite = None
             if self.state is LegState.EARLY:
                 self.end()
+
+    def done_with(self, invite: ServerTransaction) -> None:
+        if self.invite is invite:
+            self.invite = None
 
     def acknowledged(self, ack: Request) -> None:
         """An ACK within the dialog."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sipcore.calls.ports import Party
 from sipcore.ports import Account
 from sipcore.protocol.headers import clean_text
-from sipcore.store import Store
+from sipcore.store import Queue
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Lookups:
 
     def __init__(
         self,
-        store: Store,
+        store: Queue,
         accounts: Callable[[Collection[str]], dict[str, Account]],
         parties: Callable[[list[str]], dict[str, Party]],
         seconds: float,

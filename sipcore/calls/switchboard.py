@@ -30,7 +30,7 @@ from sipcore.calls.requests import Outgoing, Requests
 from sipcore.calls.tracing import CallRecorder, NoRecorder, Traces
 from sipcore.clock import Clock
 from sipcore.later import retry_after
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.ports import Account, Binding, BindingId, Directory, StoreUnavailable
 from sipcore.protocol import events
 from sipcore.protocol.digest import Credentials
@@ -42,7 +42,7 @@ from sipcore.protocol.message import CSeq, Request, Response, make_response
 from sipcore.protocol.transaction import ServerTransaction, State
 from sipcore.punctual import AFTER, Punctual
 from sipcore.registrar import Cause, Refused
-from sipcore.store import Store
+from sipcore.store import Queue
 
 if TYPE_CHECKING:
     from sipcore.subscriptions.subscription import Subscription
@@ -114,12 +114,12 @@ class Switchboard:
         authenticator: Authenticator,
         directory: Directory,
         parties: PartyDirectory,
-        store: Store,
+        store: Queue,
         media: Media,
         records: RecordBook,
         decoy_ha1: dict[str, str],
         clock: Clock,
-        log: SipLog,
+        log: Log,
         pump: Callable[[], None],
         refused: Callable[[Request, Flow, Cause], None],
         slow_down: Callable[[Request, Flow], bool] = lambda request, flow: False,
@@ -254,8 +254,9 @@ class Switchboard:
         contacts = response.contacts
         if isinstance(contacts, Star):
             return None
+        ours = [self.domain, *self._own_hosts(response)]
         for contact in contacts:
-            if contact.uri.host and contact.uri.host in (self.domain, *self._own_hosts(response)):
+            if contact.uri.host and contact.uri.host in ours:
                 return contact.uri.canonical_user or None
         return None
 
@@ -280,7 +281,8 @@ class Switchboard:
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
 
-    spawn = run
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.run(work)
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -11,9 +11,9 @@ from functools import partial
 from sipcore.clock import Clock
 from sipcore.guard.blocks import Block, GuardRequest, GuardStore, KnownDevice
 from sipcore.guard.guard import Guard
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.ports import StoreRejected, StoreUnavailable
-from sipcore.store import Store
+from sipcore.store import Queue
 
 OVERLAP = 1000
 """Ids read again each time: one that was taken earlier may be committed later."""
@@ -30,10 +30,10 @@ class GuardChores:
         self,
         guard: Guard,
         stored: GuardStore,
-        queue: Store,
+        queue: Queue,
         clock: Clock,
         in_loop: Callable[[Callable[[], None]], None],
-        log: SipLog,
+        log: Log,
     ) -> None:
         self._guard, self._stored, self._queue = guard, stored, queue
         self._clock, self._in_loop, self._log = clock, in_loop, log

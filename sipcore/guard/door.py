@@ -16,7 +16,7 @@ from sipcore.guard.guard import PUT_OFF, Guard
 from sipcore.protocol.errors import SipError
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import clean_text
-from sipcore.protocol.message import Request, has_to_tag, parse_message
+from sipcore.protocol.message import Message, Request, has_to_tag, parse_message
 from sipcore.registrar import Cause
 
 
@@ -109,6 +109,7 @@ class Door:
 
 
 def _read(data: bytes) -> Request | None:
+    message: Message | None
     try:
         message = parse_message(data)
     except SipError as error:

@@ -97,8 +97,8 @@ def _table(data: bytes, at: int, depth: int) -> tuple[dict[str, Decoded], int]:
     find, size = data.find, len(data)
     while data[at : at + 1] != b"e":
         colon = find(b":", at, at + 6)
-        digits = data[at:colon]
-        if colon < 0 or not digits.isdigit() or (digits[0] == ZERO and colon - at > 1):
+        digits = data[at:colon] if colon > 0 else b""
+        if not digits.isdigit() or (digits[0] == ZERO and colon - at > 1):
             raise BencodeError("no string")
         start = colon + 1
         at = start + int(digits)
@@ -113,8 +113,8 @@ def _table(data: bytes, at: int, depth: int) -> tuple[dict[str, Decoded], int]:
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
     colon = data.find(b":", at, at + 6)
-    digits = data[at:colon]
-    if colon < 0 or not digits.isdigit() or (digits[0] == ZERO and colon - at > 1):
+    digits = data[at:colon] if colon > 0 else b""
+    if not digits.isdigit() or (digits[0] == ZERO and colon - at > 1):
         raise BencodeError("no string")
     end = colon + 1 + int(digits)
     if end > len(data):

@@ -482,8 +482,8 @@ def echo_answer(sdp: bytes) -> bytes:
 
 def _first_key(attributes: list[tuple[str, str | None]]) -> list[tuple[str, str | None]]:
     """An answer chooses one `a=crypto` (RFC 4568 5.1.2): the offerer's own first, so that it can read its echo."""
-    keys = [line for line in attributes if line[0] == "crypto"]
-    return [line for line in attributes if line[0] != "crypto" or line is keys[0]]
+    first = next((at for at, line in enumerate(attributes) if line[0] == "crypto"), 0)
+    return [line for at, line in enumerate(attributes) if line[0] != "crypto" or at == first]
 
 
 def _sdp(reply: Mapping[str, Decoded]) -> bytes:

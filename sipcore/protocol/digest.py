@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from operator import itemgetter
+from typing import ClassVar
 
 from .errors import SipError, UnknownScheme
 from .headers import parse_params, quote, quoted_end, unquote
@@ -168,12 +169,12 @@ class Nonces:
     The port of the source does not count (NATs rebind), nor the last 64 bits of an IPv6 address.
     """
 
-    FUTURE = 60  # seconds that another machine's clock may be ahead
+    FUTURE: ClassVar = 60  # seconds that another machine's clock may be ahead
 
-    _FIELDS = struct.Struct(">IH4s")
-    _MAC = 16  # bytes
-    _REMEMBERED = 4096
-    _SALT = 4  # bytes; with it the whole is 30 bytes, so that Base64 has no spare bits
+    _FIELDS: ClassVar = struct.Struct(">IH4s")
+    _MAC: ClassVar = 16  # bytes
+    _REMEMBERED: ClassVar = 4096
+    _SALT: ClassVar = 4  # bytes; with it the whole is 30 bytes, so that Base64 has no spare bits
 
     def __init__(self, key: bytes, worker: int, lifetime: int, run: bytes = b"") -> None:
         self._prepared = Mac(key)

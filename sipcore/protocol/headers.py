@@ -37,7 +37,7 @@ USUAL_VIA = re.compile(
 _USUAL_ADDRESS = re.compile(r"<([^<>\"]++)>(?:;tag=([A-Za-z0-9.!%*_+`'~-]++))?")
 _QVALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3}")
 # C0, DEL, C1, line and paragraph separators, the marks that reorder text on a page, lone surrogates
-_UNCLEAN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 Address = TypeVar("Address", bound="NameAddr")

@@ -23,6 +23,7 @@ from .headers import (
 )
 from .names import CANONICAL, KNOWN_METHODS, LOWER, SINGLE
 from .names import REASONS as REASONS
+from .ordinary import ordinary
 from .uri import Uri, parse_uri
 
 MAX_MESSAGE = 65_535  # bytes (RFC 3261 18.1.1)
@@ -59,6 +60,7 @@ class CSeq(NamedTuple):
     method: str
 
 
+@ordinary
 class Lazy(Generic[T]):
     """Computed at the first look, then an ordinary attribute (functools.cached_property takes a lock in 3.11)."""
 
@@ -120,6 +122,7 @@ def _encode(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+@ordinary
 class Message:
     """What requests and responses share. `headers` keeps the order of arrival under canonical names.
 
@@ -315,6 +318,7 @@ class Message:
         return data.replace(b"\n", b"\r\n") + b"\r\n\r\n" + self.body
 
 
+@ordinary
 class Request(Message):
     """`uri` is the text of the Request-URI; `request_uri` what it says."""
 
@@ -343,6 +347,7 @@ class Request(Message):
         return f"<Request {self.method} {self.uri!r}>"
 
 
+@ordinary
 class Response(Message):
     copied = 0  # so many of its first lines are those of the request, but for the To-tag that the endpoint adds
 

@@ -12,6 +12,7 @@ from .endpoint import LONG_KEY, MAGIC
 from .errors import SipError
 from .headers import SHORT, USUAL_VIA
 from .message import SPELLING, Lazy, Request, names_and_values
+from .ordinary import ordinary
 from .uri import Uri, parse_uri
 
 LONGEST = 2048
@@ -55,6 +56,7 @@ class UsualRegister(NamedTuple):
     expires: int | None
 
 
+@ordinary
 class UsualRequest(Request):
     """The same as a request: what is not known yet is read from its headers when it is asked for."""
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.ports import StoreUnavailable
-from sipcore.store import Store
+from sipcore.store import Queue
 from sipcore.subscriptions.ports import SubscriptionRow, SubscriptionStore
 
 ROWS_AT_ONCE = 500
 
 
 class SubscriptionBook:
-    def __init__(self, store: Store, rows: SubscriptionStore, log: SipLog) -> None:
+    def __init__(self, store: Queue, rows: SubscriptionStore, log: Log) -> None:
         self._store, self._rows, self._log = store, rows, log
         self._changed: dict[str, SubscriptionRow] = {}
         self._removed: set[str] = set()

@@ -10,7 +10,7 @@ from sipcore.calls.call import Call
 from sipcore.calls.leg import Leg
 from sipcore.calls.ports import Party
 from sipcore.calls.requests import Outgoing
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.protocol.flow import Flow
 from sipcore.protocol.message import Request, Response
 from sipcore.protocol.transaction import ServerTransaction
@@ -34,7 +34,7 @@ class Exchange(Protocol):
     """The switchboard."""
 
     domain: str
-    log: SipLog
+    log: Log
     calls: dict[str, Call]
     call_of: dict[Leg, Call]
 

@@ -19,7 +19,7 @@ from sipcore.protocol.flow import Flow
 from sipcore.protocol.headers import clean_text
 from sipcore.protocol.message import Request, make_response
 from sipcore.protocol.transaction import ServerTransaction
-from sipcore.store import Store
+from sipcore.store import Queue
 from sipcore.subscriptions.book import SubscriptionBook
 from sipcore.subscriptions.exchange import Exchange, SubscriptionSettings
 from sipcore.subscriptions.lookout import Lookout
@@ -45,7 +45,7 @@ class Subscriptions:
         self,
         settings: SubscriptionSettings,
         exchange: Exchange,
-        store: Store,
+        store: Queue,
         rows: SubscriptionStore,
         clock: Clock,
         later: Later,

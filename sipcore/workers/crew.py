@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from subprocess import DEVNULL
 
 from sipcore import systemd
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.udp_socket import Address
 from sipcore.workers.links import make_channel
 from sipcore.workers.membership import Membership
@@ -54,7 +54,7 @@ class Crew:
     """``command`` starts a worker: it finds a :class:`Membership` in its environment. Raises
     :class:`~sipcore.udp_socket.CannotListen`."""
 
-    def __init__(self, command: Sequence[str], addresses: Iterable[Address], workers: int, log: SipLog) -> None:
+    def __init__(self, command: Sequence[str], addresses: Iterable[Address], workers: int, log: Log) -> None:
         self._command, self._log = list(command), log
         opened = open_shared(addresses, workers)
         self._workers = [Worker(number, *make_channel(), pairs) for number, pairs in enumerate(opened)]

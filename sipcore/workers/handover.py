@@ -20,7 +20,7 @@ from sipcore.evidence.conversations import call_id_of
 from sipcore.guard.blocks import Block
 from sipcore.guard.failures import Sender
 from sipcore.guard.guard import PUT_OFF, SLOWED, Guard
-from sipcore.log import SipLog
+from sipcore.log import Log
 from sipcore.ports import Binding, BindingId
 from sipcore.protocol.endpoint import MAGIC
 from sipcore.protocol.flow import Flow
@@ -52,7 +52,7 @@ SAY_SECONDS = 10.0
 class Handover:
     """For one worker. It puts itself where the connections, and who registers, are to be told about."""
 
-    def __init__(self, links: Links, core: Core, server: Server, guard: Guard, clock: Clock, log: SipLog) -> None:
+    def __init__(self, links: Links, core: Core, server: Server, guard: Guard, clock: Clock, log: Log) -> None:
         self._links, self._core, self._server = links, core, server
         self._guard, self._clock, self._log = guard, clock, log
         self._me = links.number

@@ -34,11 +34,11 @@ class Bench:
         from extensions.directory import DjangoDirectory
         from pbx.diagnosis.store import DjangoEvidenceStore
         from sipcore.batch import RegistrationBatch
-        from sipcore.clock import Clock
+        from sipcore.clock import MachineClock
         from sipcore.log import SipLog
         from sipcore.registrar import Policy
 
-        self.clock = Clock()
+        self.clock = MachineClock()
         self.log = SipLog(os.open(os.devnull, os.O_WRONLY))
         decoys = {"MD5": "0" * 32, "SHA-256": "0" * 64}
         directory = DjangoDirectory(DOMAIN, ["MD5"])

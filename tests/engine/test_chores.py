@@ -8,6 +8,8 @@ from itertools import pairwise
 from types import SimpleNamespace
 from unittest import TestCase
 
+from django.test import tag
+
 from sipcore.chores import KEEP_ENDED_SECONDS, LOAD_SLICE, Chores
 from sipcore.evidence.gathered import FAILURES
 from tests.engine.core_under_test import Engine, Phone, make_flow
@@ -60,6 +62,7 @@ class ChoresTests(TestCase):
         self.chores().every_second()
         self.assertEqual(before, [self.engine.clock.wall() - KEEP_ENDED_SECONDS])
 
+    @tag("looks-inside")
     def test_when_the_clock_is_set_all_follow_at_once_and_the_heartbeat_with_what_is_stored(self):
         clock, beats, told = self.engine.clock, [], []
         self.directory.add("1001")

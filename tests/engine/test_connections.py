@@ -189,9 +189,9 @@ class Bindings(ConnectionsCase):
             self.register(BindingId(index, "k"), f"x{index}", 10)
             self.connections.closed(f"x{index}")
         self.connections.take_lost()
-        inside = vars(self.connections)
-        self.assertEqual([name for name in ("_peers", "_where", "_lost", "_of_host") if inside[name]], [])
-        self.assertFalse(any(inside["_unbound"]))
+        inside = ("_peers", "_where", "_lost", "_of_host")
+        self.assertEqual([name for name in inside if getattr(self.connections, name)], [])
+        self.assertFalse(any(self.connections._unbound))
 
 
 class BehindAProxy(ConnectionsCase):

@@ -6,6 +6,8 @@ import asyncio
 import time
 import unittest
 
+from django.test import tag
+
 from sipcore.punctual import MOST, Punctual
 from tests.engine.core_under_test import Engine, Phone
 
@@ -25,6 +27,7 @@ class Recording:
             action()
 
 
+@tag("looks-inside")
 class RefusalTests(unittest.TestCase):
     def setUp(self) -> None:
         self.engine = Engine()

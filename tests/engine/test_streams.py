@@ -14,7 +14,7 @@ from unittest.mock import patch
 from sipcore import streams, tcp_socket
 from sipcore.batch import RegistrationBatch
 from sipcore.chores import Chores
-from sipcore.clock import Clock
+from sipcore.clock import MachineClock
 from sipcore.core import Core, Settings
 from sipcore.log import SipLog
 from sipcore.protocol.flow import Flow
@@ -121,7 +121,7 @@ class TcpCase(IsolatedAsyncioTestCase):
         fd = os.open(self.log_path, os.O_WRONLY | os.O_CREAT)
         self.addCleanup(os.close, fd)
         self.log = SipLog(fd)
-        self.clock, self.directory = Clock(), MemoryDirectory()
+        self.clock, self.directory = MachineClock(), MemoryDirectory()
         for number in ("1001", "1002", "1003"):
             self.directory.add(number)
         self.core = Core(

@@ -8,8 +8,10 @@ import socket
 from unittest import IsolatedAsyncioTestCase, TestCase, skipUnless
 from unittest.mock import patch
 
+from django.test import tag
+
 from sipcore.batch import RegistrationBatch
-from sipcore.clock import Clock
+from sipcore.clock import MachineClock
 from sipcore.core import Core, Settings
 from sipcore.inbox import Inbox
 from sipcore.log import SipLog
@@ -52,7 +54,7 @@ class UdpTestCase(IsolatedAsyncioTestCase):
         self.directory = MemoryDirectory()
         self.directory.add("1001")
         self.log = SipLog(os.open(os.devnull, os.O_WRONLY))
-        clock = Clock()
+        clock = MachineClock()
         self.core = Core(
             Settings(realm=REALM, domains=frozenset({"pbx.test"}), algorithms=("MD5",), key=b"k" * 32, node="n1"),
             self.log, clock,
@@ -139,6 +141,7 @@ class FromEveryAddress(UdpTestCase):
             branches.append(parse_message(answer).via.branch)
         self.assertEqual(branches, [f"z9hG4bKn{number}" for number in range(60)])
 
+    @tag("looks-inside")
     async def test_under_overload_known_phones_are_served_first(self):
         """The order among those that wait in the kernel: a flood has come before them."""
         stranger, known = self.phone("127.0.0.66"), self.phone("127.0.0.9")
@@ -150,6 +153,7 @@ class FromEveryAddress(UdpTestCase):
             await self.answers(stranger, 120)
         self.assertEqual([served.index("127.0.0.9"), len(served)], [0, 121])
 
+    @tag("looks-inside")
     async def test_a_handful_is_served_as_it_came(self):
         stranger, known = self.phone("127.0.0.66"), self.phone("127.0.0.9")
         await self.known_at(known)
@@ -159,6 +163,7 @@ class FromEveryAddress(UdpTestCase):
         await self.answers(stranger, 100)
         self.assertEqual(served.index("127.0.0.9"), 100)
 
+    @tag("looks-inside")
     async def test_timers_run_while_many_wait(self):
         stranger, served, ticks = self.phone(), self.watch_order(), []
         with patch("sipcore.server.SLICE", 0.0):
@@ -167,6 +172,7 @@ class FromEveryAddress(UdpTestCase):
             await self.answers(stranger, 120)
         self.assertLess(ticks[0], 10)
 
+    @tag("looks-inside")
     async def test_a_large_batch_is_answered_in_slices(self):
         sizes: list[int] = []
         done = asyncio.get_running_loop().create_future()
@@ -205,6 +211,7 @@ class FromEveryAddress(UdpTestCase):
         self.core.receive = watched
         return served
 
+    @tag("looks-inside")
     async def test_what_is_shed_is_said(self):
         said: list[str] = []
         self.log.warning = said.append

@@ -2,6 +2,7 @@
 
 import base64
 import unittest
+from dataclasses import fields
 
 from sipcore.protocol import digest
 from sipcore.protocol.digest import (
@@ -148,7 +149,7 @@ class AuthorizationTest(unittest.TestCase):
             ("algorithm", "MD5"),
             ("qop", None),
         ):
-            changed = Credentials(**{field: getattr(good, field) for field in Credentials.__slots__})
+            changed = Credentials(**{field.name: getattr(good, field.name) for field in fields(Credentials)})
             setattr(changed, name, value)
             self.assertFalse(response_matches(ha1, changed, "REGISTER"), name)
 

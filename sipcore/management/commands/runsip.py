@@ -44,7 +44,7 @@ from sipcore.calls.book import RecordBook
 from sipcore.calls.engine import NgMedia
 from sipcore.calls.switchboard import CallSettings, Switchboard
 from sipcore.chores import Chores
-from sipcore.clock import Clock
+from sipcore.clock import Clock, MachineClock
 from sipcore.core import Core, Settings
 from sipcore.guard.chores import GuardChores
 from sipcore.guard.door import Door
@@ -222,7 +222,7 @@ class SipServerProcess:
         self._workers = workers
         self._started = datetime.now(UTC)
         self._listening = ""
-        clock = Clock()
+        clock = MachineClock()
         directory = self._directory = DjangoDirectory(realm, settings.SIP_DIGEST_ALGORITHMS, worker, workers)
         policy = Policy(
             settings.SIP_MIN_EXPIRES, settings.SIP_MAX_EXPIRES, settings.SIP_DEFAULT_EXPIRES, node, worker
