@@ -22,13 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = "pbx-lock"
 UNFINISHED = "pbx-unfinished"
 PYTHON_MARK = "pbx-python"
+REQUIREMENTS, DEVELOPMENT, COMPILATION = "requirements.txt", "requirements-dev.txt", "requirements-compile.txt"
 
 
 def step_inside() -> None:
     """Return inside an environment that has what ``requirements.txt`` asks for, or end with one sentence."""
-    wanted = ["requirements.txt"]
-    if sys.argv[1:2] == ["test"]:
-        wanted.append("requirements-dev.txt")
+    wanted = [REQUIREMENTS]
+    more = {"test": DEVELOPMENT, "compile": COMPILATION}.get(sys.argv[1] if len(sys.argv) > 1 else "")
+    if more is not None:
+        wanted.append(more)
     try:
         if steps_aside():
             check_django()
@@ -173,11 +175,11 @@ def fill(environment: Path, wanted: list[str]) -> None:
     if done.returncode != 0:
         raise SetupFailed(explain(done.stdout + read(log), log))
     log.unlink(missing_ok=True)
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in (REQUIREMENTS, DEVELOPMENT, COMPILATION):
         if name in wanted:
             stamp_of(environment, name).write_text(fingerprint(name), "utf-8")
-        elif read(stamp_of(environment, name)) != fingerprint(name):
-            stamp_of(environment, name).unlink(missing_ok=True)
+        elif stamp_of(environment, name).exists() and read(stamp_of(environment, name)) != fingerprint(name):
+            stamp_of(environment, name).unlink()
     unfinished.unlink()
 
 

@@ -9,6 +9,8 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
+from pbx import compiled
+
 NOBODY_READS = 141
 """The exit code of a program that SIGPIPE ends, as a shell tells it (128 + 13)."""
 
@@ -17,6 +19,8 @@ def run(argv: list[str]) -> None:
     # Nothing that is made by importing becomes garbage: looking through it again and again is a sixth of a start, and
     # phones wait for that of runsip. What is there afterwards is not looked through later either.
     gc.disable()
+    if argv[1:2] == ["runsip"] or (argv[1:2] == ["test"] and "--compiled" in argv):
+        compiled.use()
     import django
     from django.conf import settings
     from django.core.management import execute_from_command_line

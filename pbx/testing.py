@@ -17,6 +17,8 @@ from django.test.runner import DiscoverRunner, ParallelTestSuite
 from django.test.utils import override_settings
 from django.utils import translation
 
+from pbx.compiled import is_used
+
 LANES = 4
 """Processes that share the tests: most of these wait for phones and routers, so there may be more than processors."""
 
@@ -25,9 +27,12 @@ LONGEST = ("tests.verdicts", "tests.clients", "tests.calls_flow", "tests.durabil
 
 
 class PbxTestRunner(DiscoverRunner):
-    """``--postgres`` runs the same suite on a temporary PostgreSQL of its own; ``--parallel 1`` in one process."""
+    """``--postgres`` runs the same suite on a temporary PostgreSQL of its own; ``--compiled`` with the core that
+    ``manage.py compile`` has made; ``--parallel 1`` in one process."""
 
-    def __init__(self, postgres: bool = False, parallel: int = 0, **kwargs):
+    def __init__(self, postgres: bool = False, compiled: bool = False, parallel: int = 0, **kwargs):
+        if compiled and not is_used():
+            sys.exit("These sources are not compiled: python3 manage.py compile")
         alone = (
             multiprocessing.get_start_method() != "fork" or kwargs.get("pdb") or kwargs.get("debug_mode")
             or not os.access("/dev/shm", os.W_OK)  # the processes share what they count there
@@ -41,6 +46,10 @@ class PbxTestRunner(DiscoverRunner):
         parser.add_argument(
             "--postgres", action="store_true", help="Run on a temporary PostgreSQL server, started for this run."
         )
+        parser.add_argument(
+            "--compiled", action="store_true",
+            help="Use the core that 'manage.py compile' has made; with --exclude-tag looks-inside.",
+        )  # fmt: skip
 
     def run_tests(self, test_labels, **kwargs):
         if self.postgres:

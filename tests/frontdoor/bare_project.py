@@ -14,8 +14,8 @@ from tests.support.processes import PATIENCE, scratch_directory
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASE_PYTHON = getattr(sys, "_base_executable", None) or sys.executable
 FRONT_DOOR = (
-    "pbx/__init__.py", "pbx/bootstrap.py", "pbx/command_line.py", "pbx/early_words.py", "pbx/pip_source.py",
-    "manage.py",
+    "pbx/__init__.py", "pbx/bootstrap.py", "pbx/command_line.py", "pbx/compiled.py", "pbx/early_words.py",
+    "pbx/pip_source.py", "manage.py",
 )
 STAND_INS = {
     "django/__init__.py": "def setup(): pass\n",

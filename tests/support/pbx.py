@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pbx.compiled import INTERPRETED
 from tests.support.postgres import PostgresCluster, shared_cluster
 from tests.support.processes import (
     PATIENCE,
@@ -136,7 +137,8 @@ def _as_time(name: str, value: object) -> object:
 
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment of a fresh account: nothing of the developer's shell or of a ``.env`` decides a test."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE") if name in os.environ}
+    names = ("PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", INTERPRETED)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {
         **kept, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PBX_NO_VENV": "1", "TIME_ZONE": "UTC",
         "LANGUAGE_CODE": "en", "DEBUG": "no", "SIP_DOMAIN": DOMAIN, "SIP_ALIASES": "", "SIP_REALM": "",

@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 
 from extensions.directory import DjangoDirectory
 from pbx.calls.store import DjangoCallStore
+from pbx.compiled import is_stale, is_used
 from pbx.diagnosis.guard_store import DjangoGuardStore
 from pbx.diagnosis.store import DjangoEvidenceStore
 from pbx.operations.alone import announce_running
@@ -125,6 +126,7 @@ class Command(BaseCommand):
             process = SipServerProcess(realm, domain or sip_domain(), log, membership)
             if membership is None:
                 process.server.open(self._addresses(host, port))
+                _say_whether_compiled(log)
             process.take_up()
             connection.close()  # from here on only the store's thread talks to the database
             gc.freeze()  # what is here lives to the end: looking through it would hold up the loop for 30 ms each time
@@ -160,6 +162,7 @@ class Command(BaseCommand):
             command += ["--domain", domain]
         command += ["--workers", str(workers), "--verbosity", str(verbosity), "--skip-checks"]
         crew = Crew(command, self._addresses(host, port), workers, log)
+        _say_whether_compiled(log)
         if not asyncio.run(crew.run()):
             raise CommandError(_("A worker could not be started; what it said stands above."))
         log.info("Stopped")
@@ -209,6 +212,15 @@ class Command(BaseCommand):
         if reason in (errno.EACCES, errno.EPERM):
             return _("Port %(port)s needs root. Set SIP_PORT to 5060 or another port above 1023 in .env.") % names
         return _("Cannot listen on %(host)s port %(port)s: %(reason)s.") % (names | {"reason": os.strerror(reason)})
+
+
+def _say_whether_compiled(log: SipLog) -> None:
+    if is_used():
+        log.info("The SIP core is compiled")
+    elif is_stale():
+        log.warning(
+            "The SIP core was compiled from other sources and runs as it is: python3 manage.py compile, then restart"
+        )
 
 
 class SipServerProcess:
