@@ -37,14 +37,16 @@ def wanted() -> bool:
     return os.environ.get(INTERPRETED, "") in ("", "0")
 
 
+def is_made() -> bool:
+    """Whether what was compiled of these very sources is there, and wanted."""
+    return wanted() and home().is_dir() and (home() / digest()).is_dir()
+
+
 def use() -> bool:
     """Import the core from there from now on. False, and nothing has been done, where it is not compiled."""
-    if not wanted() or not home().is_dir():
+    if not is_made():
         return False
-    place = home() / digest()
-    if not place.is_dir():
-        return False
-    sys.path.insert(0, str(place))
+    sys.path.insert(0, str(home() / digest()))
     return True
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from unittest import SkipTest
 
+from pbx.compiled import is_made
 from tests.bench import bench_crowd, calling, registering, relaying, scaling
 from tests.bench.compiled import compiled
 from tests.bench.phones import HOW, SOURCE
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
         f"{rounds} round{'s' * (rounds > 1)}{', quick' * scale.quick}, {os.cpu_count()} cores, load average "
         f"{os.getloadavg()[0]:.1f} at the start, Python {sys.version.split()[0]} ({_speed()})", flush=True,
     )
+    print("runsip is compiled" if is_made() else "runsip is not compiled: python3 manage.py compile", flush=True)
     if compiled(SOURCE) is None:
         print(f"{HOW}: the phones are played in Python, slower, and nothing is asked at a given rate")
     begin = time.monotonic()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pbx.compiled import INTERPRETED, is_made
 from tests.bench.asterisk_peer import AsteriskPeer
 from tests.bench.compiled import compiled
 from tests.bench.kamailio_peer import KamailioPeer
@@ -58,6 +59,7 @@ def registrars(cluster: PostgresCluster | None) -> list[Registrar]:
         Registrar("floor", "fixed 401/200, C (floor)", c_floor, floor=True),
         Registrar("sqlite", "runsip, SQLite", lambda: runsip(SqliteStore())),
         Registrar("postgres", "runsip, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)))),
+        Registrar("interpreted", "runsip not compiled, PostgreSQL", lambda: interpreted(cluster), quick=False),
         Registrar("workers", "runsip --workers 2, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)), 2)),
         Registrar("kamailio-4", "Kamailio write-through, 4 children", partial(kamailio, cluster, 4)),
         Registrar("kamailio-16", "Kamailio write-through, 16 children", partial(kamailio, cluster, 16), quick=False),
@@ -73,12 +75,20 @@ def _needed(cluster: PostgresCluster | None) -> PostgresCluster:
     return cluster
 
 
+def interpreted(cluster: PostgresCluster | None) -> AbstractContextManager[Running]:
+    if not is_made():
+        raise unittest.SkipTest("all of ours run so, because nothing is compiled (python3 manage.py compile)")
+    return runsip(PostgresStore(_needed(cluster)), settings={INTERPRETED: "1"})
+
+
 @contextmanager
-def runsip(store: SqliteStore | PostgresStore, workers: int = 0) -> Iterator[Running]:
+def runsip(
+    store: SqliteStore | PostgresStore, workers: int = 0, settings: Mapping[str, str] | None = None
+) -> Iterator[Running]:
     if workers and "--workers" not in _runsip_help():
         raise unittest.SkipTest("this runsip has no --workers")
     more = ["--workers", str(workers)] if workers else []
-    with RunningPbx(store, crowd=True, arguments=more) as pbx:
+    with RunningPbx(store, crowd=True, arguments=more, settings=settings) as pbx:
         pid = pbx.program.pid
         yield Running(
             pbx.server, pbx.domain, partial(cpu_seconds, pid),
