@@ -42,7 +42,8 @@ def take_membership(environment: MutableMapping[str, str]) -> Membership | None:
     text = environment.pop(VARIABLE, "")
     if not text:
         return None
-    membership = Membership(**json.loads(text))
+    told = json.loads(text)
+    membership = Membership(**{**told, "addresses": [(host, port) for host, port in told["addresses"]]})
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != membership.parent:
         raise SystemExit(0)

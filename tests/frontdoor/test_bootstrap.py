@@ -59,6 +59,14 @@ class BootstrapTests(unittest.TestCase):
         self.assertEqual(0, bare.run("test").returncode)
         self.assertTrue(list(bare.environment.glob("lib/*/site-packages/onlyfortests.py")))
 
+    def test_only_compiling_installs_what_only_it_needs(self):
+        bare = self.project(BareProject.already_set_up())
+        (bare.project / "requirements-compile.txt").write_text("-r requirements.txt\nonlyfortests==1.0\n")
+        self.assertEqual(0, bare.run("hello").returncode)
+        self.assertFalse(list(bare.environment.glob("lib/*/site-packages/onlyfortests.py")))
+        self.assertEqual(0, bare.run("compile").returncode)
+        self.assertTrue(list(bare.environment.glob("lib/*/site-packages/onlyfortests.py")))
+
     def test_a_killed_set_up_is_made_anew(self):
         bare = self.project(BareProject())
         process = bare.start("hello")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import shutil
@@ -31,6 +32,29 @@ TOOLS = all(importlib.util.find_spec(name) for name in ("mypyc", "setuptools")) 
     shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0]) is not None
     and (Path(sysconfig.get_path("include")) / "Python.h").exists()
 )
+
+
+class SourcesTests(TestCase):
+    def test_what_stays_extends_nothing_that_is_compiled(self):
+        """Python refuses it, but not before the class is used. Exceptions are an exception."""
+        core = compiled.ROOT / compiled.CORE
+        bases: dict[str, list[tuple[str, str]]] = {}  # of classes that stay: name, and where
+        made: set[str] = set()
+        for path in sorted(core.rglob("*.py")):
+            name = path.relative_to(core).as_posix()
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if not isinstance(node, ast.ClassDef):
+                    continue
+                extended = [ast.unparse(base) for base in node.bases]
+                if not command.is_compiled(name):
+                    for base in extended:
+                        bases.setdefault(base, []).append((name, node.name))
+                elif extended not in (["Exception"], ["Protocol"]) and "ordinary" not in map(
+                    ast.unparse, node.decorator_list
+                ):
+                    made.add(node.name)
+        self.assertGreater(len(made), 50)
+        self.assertEqual({}, {base: who for base, who in bases.items() if base in made})
 
 
 class CompileTests(TestCase):

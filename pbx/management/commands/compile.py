@@ -21,6 +21,9 @@ STAYS = "management/", "calls/", "media/", "subscriptions/", "workers/"
 """What is not compiled. There a call waits, in ``await``, for its phones and the media engine; what a type checker
 takes for certain (mypyc relies on it) may be over when it goes on. And it would gain a tenth only."""
 
+THOUGH = "workers/log.py", "workers/sockets.py"
+"""These are: only a compiled class can extend a compiled one."""
+
 LINES = 20
 """Of the compiler's output that are shown when it fails."""
 
@@ -88,7 +91,7 @@ def make() -> None:
     try:
         core = work / compiled.CORE
         shutil.copytree(compiled.ROOT / compiled.CORE, core, ignore=shutil.ignore_patterns("__pycache__"))
-        sources = [path for path in sorted(core.rglob("*.py")) if _is_compiled(path.relative_to(core).as_posix())]
+        sources = [path for path in sorted(core.rglob("*.py")) if is_compiled(path.relative_to(core).as_posix())]
         modules = [path.relative_to(work).as_posix() for path in sources]
         _run(work, str(Path(compiled.__file__).with_name("compiling.py")), *modules)
         for source in sources:
@@ -105,8 +108,9 @@ def make() -> None:
         shutil.rmtree(old)
 
 
-def _is_compiled(name: str) -> bool:
-    return not name.endswith("__init__.py") and not name.startswith(STAYS)
+def is_compiled(name: str) -> bool:
+    """Whether this file, named from the core's directory on, is one of those."""
+    return name in THOUGH or not (name.endswith("__init__.py") or name.startswith(STAYS))
 
 
 def _run(directory: Path, *arguments: str) -> None:
