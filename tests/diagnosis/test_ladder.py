@@ -38,7 +38,7 @@ class WorldCase(FlowCase):
         self.world = CallWorld()
         self.addCleanup(self.world.close)
         core = self.world.core
-        core._clock = core.recorder._clock = core._short_way._clock = TickingClock(self.world.clock)
+        core._clock = core.recorder._clock = core._short_way.__self__._clock = TickingClock(self.world.clock)
         english = translation.override("en")
         english.__enter__()
         self.addCleanup(english.__exit__, None, None, None)
