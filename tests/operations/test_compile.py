@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,8 @@ class CompileTests(TestCase):
     def test_a_core_is_compiled_and_one_before_it_is_kept(self):
         """The relays of a PBX that still runs with the one before are started from there."""
         names = []
+        before = os.umask(0o077)
+        self.addCleanup(os.umask, before)
         for text in ("", "# once more\n", "# and once more\n"):
             with (self.root / compiled.CORE / "protocol" / "words.py").open("a", encoding="utf-8") as file:
                 file.write(text)
@@ -132,6 +135,7 @@ class CompileTests(TestCase):
             self.assertIn("Restart the PBX", self.compile())
         self.assertEqual(set(names[1:]), self.places())
         made = self.home / names[-1]
+        self.assertEqual([], [path for path in made.rglob("*") if not path.stat().st_mode & 0o004])
         files = {path.relative_to(made).as_posix() for path in made.rglob("*.py")}
         self.assertEqual(
             {f"sipcore/{name}" for name in SOURCES if name.endswith("__init__.py") or name.startswith("calls/")},

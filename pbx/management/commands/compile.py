@@ -99,7 +99,8 @@ def make() -> None:
         _run(work, "-c", TRY, *(module.removesuffix(".py").replace("/", ".") for module in modules))
         shutil.rmtree(work / "build")
         compileall.compile_dir(work, quiet=2)  # whoever runs the PBX may not write here
-        work.chmod(0o755)
+        for path in (work, *work.rglob("*")):  # nor have the same group; the umask of whoever compiles says nothing
+            path.chmod(0o755 if path.is_dir() or path.suffix == ".so" else 0o644)
         work.rename(home / name)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
