@@ -1,6 +1,6 @@
 """The loop of the SIP sockets. They are in ``udp_socket``, ``tcp_listener`` and ``tcp_socket``, and nowhere else.
 
-UDP: one ``add_reader`` a socket, which drains up to 64 datagrams a wake-up: six times cheaper than asyncio's own
+UDP: one ``add_reader`` a socket, which reads up to 64 datagrams at once: six times cheaper than asyncio's own
 datagram transport. When there are more, the kernel is emptied into the inbox and served in its order, a slice of time
 after the other. TCP: on the same ports."""
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from functools import lru_cache, partial
 
 from sipcore.admission import Rank
 from sipcore.core import Core
+from sipcore.datagrams import AT_ONCE as DATAGRAMS
 from sipcore.inbox import Inbox
 from sipcore.log import Level, Log
 from sipcore.memory import Memory
@@ -25,9 +27,6 @@ from sipcore.store import Job
 from sipcore.tcp_listener import TcpListener
 from sipcore.tcp_socket import TcpSockets
 from sipcore.udp_socket import Address, CannotListen, UdpSocket
-
-DRAIN = 64
-"""Datagrams read from a socket at once."""
 
 IN_ORDER = 256
 """Datagrams that may wait and still be served as they came: some 20 ms of work. When there are more it matters who goes
@@ -194,11 +193,10 @@ class Server:
 
     def _drain(self, opened: UdpSocket) -> None:
         arrived = self._arrived
-        while True:
-            received = self._receive(opened, DRAIN)
+        more = True
+        while more and len(arrived) <= IN_ORDER:
+            received, more = self._receive(opened)
             arrived += received
-            if len(received) < DRAIN or len(arrived) > IN_ORDER:
-                break
         if not self._inbox and len(arrived) <= IN_ORDER:
             if not self._serving:
                 self._serve()
@@ -207,31 +205,27 @@ class Server:
         for data, flow in arrived:
             inbox.put(data, flow, rank(data, flow))
         arrived.clear()
-        left = EMPTIED - DRAIN
-        while len(received) == DRAIN and left > 0:
-            received = self._receive(opened, DRAIN)
-            left -= DRAIN
+        left = EMPTIED - DATAGRAMS
+        while more and left > 0:
+            received, more = self._receive(opened)
+            left -= DATAGRAMS
             for data, flow in received:
                 inbox.put(data, flow, rank(data, flow))
         self._serve_soon()
 
-    def _receive(self, opened: UdpSocket, most: int) -> list[tuple[bytes, Flow]]:
-        """What waits in the kernel; fewer than ``most`` when that was all."""
-        received: list[tuple[bytes, Flow]] = []
-        errors = 0
-        while len(received) < most and errors < most:
+    def _receive(self, opened: UdpSocket) -> tuple[list[tuple[bytes, Flow]], bool]:
+        """What waits in the kernel, and whether more may."""
+        for _ in range(DATAGRAMS):
             try:
-                one = opened.receive()
+                received = opened.receive()
             except OSError as error:  # an ICMP error of an earlier packet
                 self._log.debug(f"Receiving failed: {errno.errorcode.get(error.errno or 0, 'error')}")
-                errors += 1
                 continue
-            if one is None:
-                break
-            received.append(one)
-            if one[1].local not in self._by_local:
-                self._by_local[one[1].local] = opened
-        return received
+            for _data, flow in received[0]:
+                if flow.local not in self._by_local:
+                    self._by_local[flow.local] = opened
+            return received
+        return [], False
 
     def take_handed_over(self, packets: list[tuple[bytes, Flow, Rank]]) -> None:
         """What came to another worker and is for us, with the rank it had there."""
@@ -284,12 +278,7 @@ class Server:
         """Send what there is to send, hand the log over, and set the timer anew: after every change."""
         self._pump_asked = False
         for _ in range(ROUNDS):
-            waiting = self._core.datagrams_to_send()
-            more = False
-            for data, flow in waiting:
-                self._send(data, flow)
-                more = more or flow.transport != "UDP"
-            if not more:
+            if not self._send_all(self._core.datagrams_to_send()):
                 break
         else:
             self.in_loop(self._pump)
@@ -313,39 +302,58 @@ class Server:
         self._core.tick()
         self._pump()
 
-    def _send(self, data: bytes, flow: Flow) -> None:
-        try:
-            if flow.transport == "UDP":
-                opened = self._by_local.get(flow.local) or self._socket_for(flow)
-                if opened is None:
-                    raise OSError(errno.EADDRNOTAVAIL, "no socket")
-                opened.send(data, flow)
+    def _send_all(self, waiting: list[tuple[bytes, Flow]]) -> bool:
+        """In their order, as many by one system call as it takes. Whether something went to a stream: if it has broken
+        there may be more to send."""
+        first, count, to_stream = 0, len(waiting), False
+        while first < count:
+            data, flow = waiting[first]
+            sent = 1
+            try:
+                if flow.transport == "UDP":
+                    local, end = flow.local, first + 1
+                    while end < count and waiting[end][1].local == local and waiting[end][1].transport == "UDP":
+                        end += 1
+                    sent = self._socket_for(flow).send(waiting[first:end])
+                else:
+                    to_stream = True
+                    self._tcp.send(data, flow)
+            except OSError as error:
+                self._not_sent(flow, error)
             else:
-                self._tcp.send(data, flow)
-        except OSError as error:
-            name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-            if flow.transport == "UDP":
-                if self._core.may_say(flow):
-                    self._log.warning(f"Message to {place(flow)} could not be sent: {name}")
-                return
-            # RFC 3261 18.2.2 would open a connection to the address in the Via: we open none that a message names.
-            if self._core.may_say(flow):
-                self._log.info(f"Message to {place(flow)} could not be sent: its connection has ended ({name})")
-            self._core.flow_failed(flow)
-            return
-        if data.startswith(b"SIP/2.0 "):
-            if self._core.may_say(flow):
-                self._log.info(f"Response sent successfully to {place(flow)}: {_as_text(data[8 : data.index(13)])}")
-        elif self._log.level <= Level.DEBUG:
-            self._log.debug(f"Request sent to {place(flow)}")
+                self._say_sent(waiting[first : first + sent])
+            first += sent
+        return to_stream
 
-    def _socket_for(self, flow: Flow) -> UdpSocket | None:
-        """For a flow of before a restart: a socket of its family on its port."""
+    def _not_sent(self, flow: Flow, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        if flow.transport == "UDP":
+            if self._core.may_say(flow):
+                self._log.warning(f"Message to {place(flow)} could not be sent: {name}")
+            return
+        # RFC 3261 18.2.2 would open a connection to the address in the Via: we open none that a message names.
+        if self._core.may_say(flow):
+            self._log.info(f"Message to {place(flow)} could not be sent: its connection has ended ({name})")
+        self._core.flow_failed(flow)
+
+    def _say_sent(self, messages: list[tuple[bytes, Flow]]) -> None:
+        for data, flow in messages:
+            if data.startswith(b"SIP/2.0 "):
+                if self._core.may_say(flow):
+                    self._log.info(f"Response sent successfully to {place(flow)}: {_as_text(data[8 : data.index(13)])}")
+            elif self._log.level <= Level.DEBUG:
+                self._log.debug(f"Request sent to {place(flow)}")
+
+    def _socket_for(self, flow: Flow) -> UdpSocket:
+        """The one it came on; for a flow of before a restart one of its family. Raises OSError if there is none."""
+        opened = self._by_local.get(flow.local)
+        if opened is not None:
+            return opened
         ipv6 = ":" in flow.local[0]
         for opened in self._sockets:
             if (":" in opened.host) == ipv6 and opened.host in ("0.0.0.0", "::", flow.local[0]):
                 return opened
-        return None
+        raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
     async def _seconds(self) -> None:
         loop = asyncio.get_running_loop()

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+from sipcore.datagrams import AT_ONCE, CONTROL, PLACE, Receiver, Sender
 from sipcore.protocol.flow import Flow
 
-LARGEST = 65_535
 FLOWS = 8192
-"""Whose datagrams came last: a phone sends several, and its flow is the same each time."""
+"""Whose datagrams came last, and to whom the last ones went: a phone's are the same each time."""
 
 RECEIVE_BUFFER = 8 * 1024 * 1024
 """Bytes the kernel may hold for us: a batch that takes long must not cost the phones their packets."""
@@ -20,7 +20,10 @@ IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Python 3.11 lacks the constant;
 SO_RCVBUFFORCE = 33
 _IPV4_INFO = struct.Struct("=i4s4s")
 _IPV6_INFO = struct.Struct("=16si")
-_ANCILLARY = socket.CMSG_SPACE(max(_IPV4_INFO.size, _IPV6_INFO.size))
+_IPV4_NAME = struct.Struct("=H2s4s8x")
+_IPV6_NAME = struct.Struct("=H2s4x16s4x")
+_INFO = CONTROL + socket.CMSG_LEN(0)
+_CONTROL_HEADER = struct.Struct("@Nii")
 
 Address = tuple[str, int]
 
@@ -52,13 +55,12 @@ class UdpSocket:
         self.socket = socket.socket(family, kind, fileno=file)
         self._ipv6 = family == socket.AF_INET6
         self._wildcard = host in ("0.0.0.0", "::")
-        self._addresses: dict[bytes, str] = {}
-        self._flows: dict[tuple[bytes, tuple[str, int]], Flow] = {}
-        self._sources: dict[str, list[tuple[int, int, bytes]]] = {}
-        # Read here and copied at its own length: a packet that is kept for evidence would else keep apart two places
-        # of LARGEST bytes, and no later packet fits between. Measured: a kilobyte a message, without end.
-        self._buffer = bytearray(LARGEST)
-        self._view = memoryview(self._buffer)
+        self._flows: dict[bytes, Flow] = {}
+        self._whom: dict[tuple[str, tuple[str, int]], bytes] = {}
+        self._receiver = Receiver(self.socket.fileno())
+        name, info = (_IPV6_NAME, _IPV6_INFO) if self._ipv6 else (_IPV4_NAME, _IPV4_INFO)
+        control = socket.CMSG_SPACE(info.size) if self._wildcard else 0
+        self._sender = Sender(self.socket.fileno(), name.size, control)
         if file is None:
             self._bind(host, port, beside)
         self.host, self.port = self.socket.getsockname()[:2]
@@ -84,50 +86,49 @@ class UdpSocket:
         except OSError:  # not root: what the system allows
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
-    def receive(self) -> tuple[bytes, Flow] | None:
-        """One datagram and the flow it came on, or None when there is no more now."""
-        try:
-            size, ancillary, _, peer = self.socket.recvmsg_into((self._buffer,), _ANCILLARY)
-        except (BlockingIOError, InterruptedError):
-            return None
-        data = bytes(self._view[:size])
-        info = ancillary[0][2] if ancillary else b""
-        flow = self._flows.get((info, peer))
-        if flow is None:
-            flow = self._flow(ancillary, peer[0], peer[1])
-            if len(self._flows) >= FLOWS:
-                self._flows.clear()
-            self._flows[info, peer] = flow
-        return data, flow
+    def receive(self) -> tuple[list[tuple[bytes, Flow]], bool]:
+        """Datagrams that wait, each with the flow it came on, and whether more of them may wait. Raises OSError for
+        an ICMP error of an earlier one."""
+        arrived = self._receiver.receive()
+        flows = self._flows
+        return [(data, flows.get(who) or self._flow(who)) for data, who in arrived], len(arrived) == AT_ONCE
 
-    def _flow(self, ancillary: Iterable[tuple[int, int, bytes]], host: str, port: int) -> Flow:
+    def send(self, datagrams: Sequence[tuple[bytes, Flow]]) -> int:
+        """How many of these the kernel has taken, from the first one on. Raises OSError when not even the first:
+        BlockingIOError when the kernel's buffer is full."""
+        whom = self._whom
+        return self._sender.send(
+            [(data, whom.get((flow.local[0], flow.remote)) or self._name(flow)) for data, flow in datagrams[:AT_ONCE]]
+        )
+
+    def _flow(self, who: bytes) -> Flow:
+        packed, kind = (who[8:24], socket.IPV6_PKTINFO) if self._ipv6 else (who[4:8], IP_PKTINFO)
+        peer = socket.inet_ntop(self.socket.family, packed), int.from_bytes(who[2:4], "big")
         local = self.host
-        for _level, kind, value in ancillary:
-            if kind == IP_PKTINFO and not self._ipv6:
-                local = self._name(value[8:12])
-            elif kind == socket.IPV6_PKTINFO and self._ipv6:
-                local = self._name(value[:16])
-        return Flow("UDP", (local, self.port), (host, port))
+        if _CONTROL_HEADER.unpack_from(who, CONTROL)[2] == kind:
+            ours = who[_INFO : _INFO + 16] if self._ipv6 else who[_INFO + 8 : _INFO + 12]
+            local = socket.inet_ntop(self.socket.family, ours)
+        if len(self._flows) >= FLOWS:
+            self._flows.clear()
+        flow = self._flows[who] = Flow("UDP", (local, self.port), peer)
+        return flow
 
-    def send(self, data: bytes, flow: Flow) -> None:
-        """Raises OSError, BlockingIOError when the kernel's buffer is full."""
-        if not self._wildcard:
-            self.socket.sendto(data, flow.remote)
-            return
-        source = self._sources.get(flow.local[0])
-        if source is None:
-            source = self._sources[flow.local[0]] = [self._source(flow.local[0])]
-        self.socket.sendmsg((data,), source, 0, flow.remote)
-
-    def _name(self, packed: bytes) -> str:
-        name = self._addresses.get(packed)
-        if name is None:
-            name = socket.inet_ntop(self.socket.family, packed)
-            self._addresses[packed] = name
-        return name
-
-    def _source(self, host: str) -> tuple[int, int, bytes]:
-        packed = socket.inet_pton(self.socket.family, host)
-        if self._ipv6:
-            return socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _IPV6_INFO.pack(packed, 0)
-        return socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO.pack(0, packed, b"\0\0\0\0")
+    def _name(self, flow: Flow) -> bytes:
+        """Whom to send to, and from which of our addresses if it is for us to say, as the kernel reads it. Raises
+        OSError for what is no address of this family."""
+        (host, port), ours, family = flow.remote, flow.local[0], self.socket.family
+        packed = socket.inet_pton(family, host)
+        name = (_IPV6_NAME if self._ipv6 else _IPV4_NAME).pack(family, port.to_bytes(2, "big"), packed)
+        control = b""
+        if self._wildcard:
+            source = socket.inet_pton(family, ours)
+            if self._ipv6:
+                level, kind, info = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _IPV6_INFO.pack(source, 0)
+            else:
+                level, kind, info = socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO.pack(0, source, b"\0\0\0\0")
+            control = _CONTROL_HEADER.pack(socket.CMSG_LEN(len(info)), level, kind)
+            control = control.ljust(socket.CMSG_LEN(0), b"\0") + info
+        if len(self._whom) >= FLOWS:
+            self._whom.clear()
+        whom = self._whom[ours, flow.remote] = (name.ljust(CONTROL, b"\0") + control).ljust(PLACE, b"\0")
+        return whom

@@ -15,21 +15,16 @@ from sipcore.udp_socket import Address, CannotListen, UdpSocket, share_port
 
 Pair = tuple[UdpSocket, TcpListener]
 
-HANDED_AT_ONCE = 64
-"""Datagrams of others after which we look at something else."""
-
 
 class SharedUdpSocket(UdpSocket):
     """What is read from it is ours: ``hand_over`` has taken what is another worker's."""
 
     hand_over: Callable[[bytes, Flow], bool]
 
-    def receive(self) -> tuple[bytes, Flow] | None:
-        for _ in range(HANDED_AT_ONCE):
-            received = super().receive()
-            if received is None or not self.hand_over(*received):
-                return received
-        return None
+    def receive(self) -> tuple[list[tuple[bytes, Flow]], bool]:
+        arrived, more = super().receive()
+        hand_over = self.hand_over
+        return [packet for packet in arrived if not hand_over(*packet)], more
 
 
 def open_shared(addresses: Iterable[Address], workers: int) -> list[list[Pair]]:

@@ -8,16 +8,13 @@ import asyncio
 import signal
 import sys
 
-from sipcore.server import DRAIN
 from sipcore.udp_socket import UdpSocket
 
 
 def drain(opened: UdpSocket) -> None:
-    for _ in range(DRAIN):
-        received = opened.receive()
-        if received is None:
-            break
-        opened.send(*received)
+    received, _more = opened.receive()
+    if received:
+        opened.send(received)
 
 
 async def serve(port: int) -> None:

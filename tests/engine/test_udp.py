@@ -42,9 +42,10 @@ class OneSocketTests(TestCase):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
             for data in sent:
                 phone.sendto(data, ("127.0.0.1", opened.port))
-        received = [opened.receive() for _ in sent]
-        self.assertEqual([one[0] for one in received if one], sent)
-        self.assertIsNone(opened.receive())
+        received, more = opened.receive()
+        self.assertEqual([data for data, _flow in received], sent)
+        self.assertFalse(more)
+        self.assertEqual(opened.receive(), ([], False))
 
 
 class UdpTestCase(IsolatedAsyncioTestCase):

@@ -17,9 +17,10 @@ from django.utils.translation import gettext as _
 
 from pbx import compiled
 
-STAYS = "management/", "calls/", "media/", "subscriptions/", "workers/"
+STAYS = "management/", "calls/", "media/", "subscriptions/", "workers/", "datagrams.py"
 """What is not compiled. There a call waits, in ``await``, for its phones and the media engine; what a type checker
-takes for certain (mypyc relies on it) may be over when it goes on. And it would gain a tenth only."""
+takes for certain (mypyc relies on it) may be over when it goes on. And it would gain a tenth only. mypyc makes no valid
+C of what comes from ctypes."""
 
 THOUGH = "workers/log.py", "workers/sockets.py"
 """These are: only a compiled class can extend a compiled one."""
