@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from unittest import SkipTest
 
@@ -161,14 +161,15 @@ def _wait_for_rest(running: Running) -> None:
 def goals(found: Found) -> Iterator[Goal]:
     theirs = {name: found[name, "register"] for name in WRITE_THROUGH if (name, "register") in found}
     best = max(theirs, key=lambda name: theirs[name].rate, default=WRITE_THROUGH[0])
-    for name, place in ((OURS, "PostgreSQL"), (SQLITE, "SQLite")):
-        value = ratio(found, (name, "register"), (best, "register"), "rate")
+    # One process of ours or two, as their children are 4 or 16: the better one counts on both sides.
+    for names, place in (((OURS, WORKERS), "PostgreSQL, 1 or 2 workers,"), ((SQLITE,), "SQLite")):
+        value = _better(ratio(found, (name, "register"), (best, "register"), "rate") for name in names)
         yield Goal(f"registrations/s on {place} to {best}", value, 3, True)
-    value = ratio(found, (OURS, "register"), (ASTERISK, "register"), "rate")
+    value = _better(ratio(found, (name, "register"), (ASTERISK, "register"), "rate") for name in (OURS, WORKERS))
     yield Goal("registrations/s on PostgreSQL to Asterisk", value, 3, True)
     fastest = max(WRITE_THROUGH, key=lambda name: figure(found, name, "refresh", "rate") or 0.0)
-    value = ratio(found, (OURS, "refresh"), (fastest, "refresh"), "rate")
-    yield Goal(f"refreshes/s on PostgreSQL to {fastest}", value, 4, True)
+    value = _better(ratio(found, (name, "refresh"), (fastest, "refresh"), "rate") for name in (OURS, WORKERS))
+    yield Goal(f"refreshes/s on PostgreSQL, 1 or 2 workers, to {fastest}", value, 4, True)
     cheapest = min(theirs, key=lambda name: theirs[name].cpu, default=best)
     value = ratio(found, (OURS, "register"), (cheapest, "register"), "cpu")
     yield Goal(f"CPU of a registration, server and database, to {cheapest}", value, 0.4, False)
@@ -178,3 +179,7 @@ def goals(found: Found) -> Iterator[Goal]:
     value = ratio(found, (WORKERS, "register"), (OURS, "register"), "rate")
     yield Goal("registrations/s of 2 workers to 1", value, 1.6, True)
     yield from single.goals(found)
+
+
+def _better(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

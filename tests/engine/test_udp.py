@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from typing import Any
 from unittest import IsolatedAsyncioTestCase, TestCase, skipUnless
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from django.test import tag
 from sipcore.batch import RegistrationBatch
 from sipcore.clock import MachineClock
 from sipcore.core import Core, Settings
+from sipcore.datagrams import AT_ONCE
 from sipcore.inbox import Inbox
 from sipcore.log import SipLog
 from sipcore.ports import BindingId
@@ -46,6 +48,55 @@ class OneSocketTests(TestCase):
         self.assertEqual([data for data, _flow in received], sent)
         self.assertFalse(more)
         self.assertEqual(opened.receive(), ([], False))
+
+    def test_what_waits_is_read_to_its_end_each_from_its_own_sender(self):
+        for host in ("127.0.0.1", "0.0.0.0", *(("::1", "::") if has_ipv6() else ())):
+            with self.subTest(host):
+                opened = UdpSocket(host, 0)
+                self.addCleanup(opened.socket.close)
+                to = {"0.0.0.0": "127.0.0.7", "::": "::1"}.get(host, host)
+                phones = [socket.socket(opened.socket.family, socket.SOCK_DGRAM) for _ in range(3)]
+                for phone in phones:
+                    self.addCleanup(phone.close)
+                    phone.bind(("::1" if ":" in host else "127.0.0.1", 0))
+                for number in range(150):  # of other lengths than what lay there before
+                    phones[number % 3].sendto(b"%d" % number + b"x" * (number * 37 % 1000), (to, opened.port))
+                received, last = [], True
+                while last:
+                    some, last = opened.receive()
+                    self.assertEqual(last, len(some) == AT_ONCE)
+                    received += some
+                expected = [
+                    (
+                        b"%d" % number + b"x" * (number * 37 % 1000),
+                        Flow("UDP", (to, opened.port), phones[number % 3].getsockname()[:2]),
+                    )
+                    for number in range(150)
+                ]
+                self.assertEqual(received, expected)
+                rest = [(data[::-1], flow) for data, flow in received]
+                while rest:
+                    del rest[: opened.send(rest)]
+                for number, phone in enumerate(phones):
+                    answers = [phone.recvfrom(65535) for _ in range(50)]
+                    self.assertEqual([data[::-1] for data, _ in expected[number::3]], [data for data, _ in answers])
+                    self.assertEqual({(to, opened.port)}, {source[:2] for _, source in answers})
+
+    def test_what_cannot_be_sent_is_an_error_and_nothing_behind_it_is_lost(self):
+        opened = UdpSocket("127.0.0.1", 0)
+        self.addCleanup(opened.socket.close)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            phone.bind(("127.0.0.1", 0))
+            phone.settimeout(5)
+            here = ("127.0.0.1", opened.port)
+            good, bad = Flow("UDP", here, phone.getsockname()), Flow("UDP", here, ("127.0.0.1", 0))
+            self.assertEqual(opened.send([(b"1", good), (b"2", bad), (b"3", good)]), 1)
+            elsewhere = Flow("UDP", here, ("::1", 5060))
+            for data, flow in ((b"2", bad), (b"x" * 65_508, good), (b"x" * 70_000, good), (b"2", elsewhere)):
+                with self.assertRaises(OSError):
+                    opened.send([(data, flow), (b"3", good)])
+            self.assertEqual(opened.send([(b"3", good), (b"x" * 70_000, good)]), 1)
+            self.assertEqual([phone.recv(9), phone.recv(9)], [b"1", b"3"])
 
 
 class UdpTestCase(IsolatedAsyncioTestCase):
@@ -141,6 +192,54 @@ class FromEveryAddress(UdpTestCase):
             answer = await asyncio.wait_for(loop.sock_recv(phone, 65535), 10)
             branches.append(parse_message(answer).via.branch)
         self.assertEqual(branches, [f"z9hG4bKn{number}" for number in range(60)])
+
+    @tag("looks-inside")
+    async def test_one_that_cannot_be_sent_is_told_and_the_others_go(self):
+        loop, phone = asyncio.get_running_loop(), self.phone()
+        local = ("127.0.0.1", self.port)
+        for port in (phone.getsockname()[1], 0, phone.getsockname()[1]):
+            self.core.send(b"SIP/2.0 200 OK\r\n\r\n", Flow("UDP", local, ("127.0.0.1", port)))
+        with patch.object(self.log, "warning") as warning:
+            self.server.pump_soon()
+            for _ in range(2):
+                await asyncio.wait_for(loop.sock_recv(phone, 65535), 10)
+        warning.assert_called_once_with("Message to 127.0.0.1:0 could not be sent: EINVAL")
+
+    @tag("looks-inside")
+    async def test_while_very_many_come_they_are_looked_at_by_the_clock(self):
+        """And after that at once again; nobody misses his answer on the way."""
+        phone = self.phone()
+        rests: list[bool] = []
+        listened = self.server._rest
+
+        def rest(listening: Any, came: int) -> None:
+            listened(listening, came)
+            rests.append(listening.rests)
+
+        with patch.object(self.server, "_rest", rest), patch("sipcore.server.DENSE", 200):
+            for number in range(100):
+                await self.ask(phone, "127.0.0.1", self.request(f"r{number}"))
+            self.assertIn(True, rests)
+            await asyncio.sleep(0.1)
+            self.assertFalse(rests[-1])
+            looks = len(rests)
+            await asyncio.sleep(0.05)
+            self.assertEqual(looks, len(rests), "nobody looks while nothing comes")
+            await self.ask(phone, "127.0.0.1", self.request("last"))
+            self.assertGreater(len(rests), looks)
+
+    @tag("looks-inside")
+    async def test_it_ends_while_it_rests(self):
+        loop, phone = asyncio.get_running_loop(), self.phone()
+        errors: list[dict] = []
+        loop.set_exception_handler(lambda _loop, context: errors.append(context))
+        with patch("sipcore.server.DENSE", 1), patch("sipcore.server.REST", 0.05):
+            for number in range(20):
+                await self.ask(phone, "127.0.0.1", self.request(f"e{number}"))
+            self.server.stop()
+            await self.running
+            await asyncio.sleep(0.1)
+        self.assertEqual([], errors)
 
     @tag("looks-inside")
     async def test_under_overload_known_phones_are_served_first(self):
