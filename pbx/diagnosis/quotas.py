@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import TypeVar
 
 from django.db.models import Count, Model
 
 from extensions.models import Binding
 from pbx.diagnosis.models import Attempt, CallTrace, OnlinePeriod, WatchedMessage
+from pbx.prepared import LATER, PreparedRead
 
 OF_AN_EXTENSION = 20
 """Attempts kept of each extension."""
@@ -64,13 +66,16 @@ def keep_attempts(extension_ids: Collection[int], unknown: bool) -> None:
     delete(Attempt, surplus)
 
 
+@cache
+def _full() -> PreparedRead:
+    """Of these extensions those that have too many periods."""
+    counted = OnlinePeriod.objects.filter(extension__any_of=LATER).order_by().values("extension_id")
+    many = counted.annotate(n=Count("pk")).filter(n__gt=PERIODS_OF_AN_EXTENSION)
+    return PreparedRead("sip_full_periods", "int8", many.values_list("extension_id"))
+
+
 def keep_periods(extension_ids: Collection[int]) -> None:
-    full: list[int] = []
-    for ids in slices(extension_ids):
-        counted = OnlinePeriod.objects.filter(extension_id__in=ids).order_by().values("extension_id")
-        many = counted.annotate(n=Count("pk")).filter(n__gt=PERIODS_OF_AN_EXTENSION)
-        full += many.values_list("extension_id", flat=True)
-    for extension in full:
+    for (extension,) in _full().rows(list(extension_ids)):
         rows = OnlinePeriod.objects.filter(extension_id=extension).order_by("-ended_at", "-pk")
         delete(OnlinePeriod, _beyond(rows, PERIODS_OF_AN_EXTENSION))
 

@@ -8,9 +8,9 @@ from sipcore.evidence.conversations import Entry
 from sipcore.evidence.facts import CallTrace, EvidenceStore, Period, Watched
 from sipcore.evidence.failures import Failure, wire_message
 
-FAILURES, PERIODS, TRACES, WATCHED = 20, 500, 5, 100
+FAILURES, PERIODS, TRACES, WATCHED = 20, 100, 5, 100
 """Written at once, some ten milliseconds of work: registrations wait for the same thread. All of a flood's failures
-together kept them waiting for 400."""
+together kept them waiting for 400, and the periods of 500 phones that had come again for 200."""
 
 
 @dataclass(slots=True)

@@ -257,6 +257,15 @@ class AllElse(StoreTestCase):
             (moment(NOW), moment(NOW + 60), "connection_lost", "192.0.2.9:5062", "Zoiper", "silent"),
         )
 
+    def test_what_a_phone_calls_itself_is_kept_to_the_letter(self):
+        owner = extension()
+        names = ["", "NULL", "it's", 'a "b", {c}', "back\\slash\\", "Qoʻngʻiroq Ж 😀", "%s $1"]
+        self.store.write_periods([
+            facts.Period(owner.pk, NOW + place, NOW + place + 0.5, "expired", "192.0.2.9:5062", name)
+            for place, name in enumerate(names)
+        ])
+        self.assertEqual(names, [*owner.online_periods.order_by("started_at").values_list("user_agent", flat=True)])
+
     def test_a_period_that_is_none_is_left_out(self):
         owner = extension()
         self.store.write_periods([
