@@ -78,10 +78,11 @@ def _seconds(text: Any) -> float:
 
 def as_stored(moment: float) -> Any:
     """This moment as :class:`Seconds` reads one, to be compared with it."""
-    return _as_text(moment) if own_connection().vendor == "sqlite" else moment
+    return as_text(moment) if own_connection().vendor == "sqlite" else moment
 
 
-def _as_text(moment: float) -> str:
+def as_text(moment: float) -> str:
+    """As SQLite has it."""
     return str(_EPOCH + timedelta(microseconds=round(moment * 1_000_000)))
 
 
@@ -163,7 +164,7 @@ def _as_texts(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         for place in _TIME_PLACES:
             moment = values[place]
             if moment not in texts:
-                texts[moment] = _as_text(moment)
+                texts[moment] = as_text(moment)
             values[place] = texts[moment]
         if values[_Q_PLACE] is not None:
             values[_Q_PLACE] = f"{values[_Q_PLACE]:.3f}"

@@ -3,8 +3,9 @@ functions."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
@@ -13,9 +14,11 @@ from django.db.models import F
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from extensions.binding_table import as_text
 from extensions.models import Extension
 from pbx.diagnosis.evidence_rows import (
     LARGEST,
+    LATEST,
     MOST_BYTES_OF_A_CALL,
     MOST_OF_A_CALL,
     attempt_values,
@@ -37,7 +40,7 @@ from pbx.diagnosis.quotas import (
     keep_watched,
     slices,
 )
-from pbx.prepared import Prepared, number_array, text_array
+from pbx.prepared import Prepared, number_array, on_sqlite, text_array
 from pbx.store_access import unit_of_work
 from sipcore.evidence.facts import ENDINGS, Attempt, CallTrace, Period, Watched
 from sipcore.protocol.headers import clean_text
@@ -50,6 +53,9 @@ WATCHED_TIME = timedelta(hours=1)
 
 CHUNK = 2000
 """Rows written in one transaction."""
+
+MICROSECOND = 1e-6
+"""Databases know nothing shorter."""
 
 PERIOD = "extension_id", "started_at", "ended_at", "ending", "source", "user_agent"
 
@@ -65,7 +71,7 @@ class DjangoEvidenceStore:
 
     @unit_of_work
     def write_periods(self, periods: Sequence[Period]) -> None:
-        _write(_write_periods, sorted(periods, key=lambda one: (one.account_id, one.started_at)))
+        _write_periods(sorted(periods, key=lambda one: (one.account_id, one.started_at)))
 
     @unit_of_work
     def write_traces(self, traces: Sequence[CallTrace]) -> None:
@@ -219,51 +225,63 @@ def _worth_keeping(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _write_periods(periods: list[Period]) -> None:
-    there = _at_rest({period.account_id for period in periods})
-    wanted = {}
-    for period in periods:
-        started, ended = moment(period.started_at), moment(period.ended_at)
-        if period.account_id in there and ended > started and period.ending in ENDINGS:
-            wanted[period.account_id, started, period.ending] = (
-                period.account_id, started, ended, period.ending, clean_text(period.source, 64),
-                clean_text(period.user_agent, 128),
-            )
-    if not wanted:
+    """All by one statement, which is a transaction of its own: when a whole office comes again there is a period of
+    each phone, and each that registers meanwhile waits for this."""
+    rows = dict.fromkeys(
+        (
+            period.account_id, period.started_at, period.ended_at, period.ending, clean_text(period.source, 64),
+            clean_text(period.user_agent, 128),
+        )
+        for period in periods
+        if 0 <= period.started_at < period.ended_at - MICROSECOND < LATEST and period.ending in ENDINGS
+    )
+    if not rows:
         return
-    accounts = {id for id, _started, _ending in wanted}
-    if connection.vendor == "postgresql":
-        ids, starts, ends, *texts = zip(*wanted.values(), strict=True)
-        times = [text_array([moment.isoformat() for moment in moments]) for moments in (starts, ends)]
-        _new_periods().run([number_array(ids), *times, *map(text_array, texts)])
-    else:
-        _write_new_periods(wanted, accounts)
-    keep_periods(accounts)
+    try:
+        if connection.vendor == "postgresql":
+            spelt = (number_array, number_array, number_array, text_array, text_array, text_array)
+            columns = zip(*rows, strict=True)
+            _new_periods().run([spell(column) for spell, column in zip(spelt, columns, strict=True)])
+        else:
+            values = [(id, as_text(started), as_text(ended), *texts) for id, started, ended, *texts in rows]
+            on_sqlite(_new_periods_on_sqlite(), [json.dumps(values)])
+    except (IntegrityError, DataError):
+        if len(periods) > 1:
+            _write_periods(periods[: len(periods) // 2])
+            _write_periods(periods[len(periods) // 2 :])
+        return
+    keep_periods({row[0] for row in rows})
 
 
 @cache
 def _new_periods() -> Prepared:
-    """For one array a column, after those of :data:`PERIOD`: a statement of the ORM's costs each row 60 us more. What
-    is told twice, because the store went away after the commit, is there already."""
-    table, arrays = OnlinePeriod._meta.db_table, ", ".join(f"${place}" for place in range(1, len(PERIOD) + 1))
-    same = " AND ".join(f"there.{name} = given.{name}" for name in ("extension_id", "ended_at", "started_at", "ending"))
+    """For one array a column. A phone whose extension somebody writes at this moment is passed over, see
+    :func:`_at_rest`; what is told twice, because the store went away after the commit, is there already."""
+    table, owners = OnlinePeriod._meta.db_table, Extension._meta.db_table
+    arrays = ", ".join(f"${place}" for place in range(1, len(PERIOD) + 1))
+    columns = ", ".join(PERIOD)
     text = (
-        f"INSERT INTO {table} ({', '.join(PERIOD)}) SELECT * FROM unnest({arrays}) AS given({', '.join(PERIOD)}) "
-        f"WHERE (SELECT count(*) FROM {table} AS there WHERE {same}) = 0"  # never planned as a join with all rows
+        f"WITH resting AS (SELECT id FROM {owners} WHERE id = ANY($1) FOR KEY SHARE SKIP LOCKED), given AS "
+        f"(SELECT extension_id, to_timestamp(started_at) AS started_at, to_timestamp(ended_at) AS ended_at, "
+        f"ending, source, user_agent FROM unnest({arrays}) AS told({columns})) "
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM given WHERE extension_id IN (SELECT id FROM resting) "
+        f"AND (SELECT count(*) FROM {table} AS there WHERE {_SAME}) = 0"  # never planned as a join with all rows
     )
-    kinds = ["int8[]", "timestamptz[]", "timestamptz[]", "text[]", "text[]", "text[]"]
-    return Prepared("sip_periods", kinds, lambda: (text, ()))
+    return Prepared("sip_periods", ["int8[]", "float8[]", "float8[]", "text[]", "text[]", "text[]"], lambda: (text, ()))
 
 
-def _write_new_periods(wanted: dict[tuple[int, datetime, str], tuple[Any, ...]], accounts: set[int]) -> None:
-    for ids in slices(accounts):
-        rows = OnlinePeriod.objects.filter(
-            extension_id__in=ids, started_at__gte=min(started for _id, started, _ending in wanted)
-        )
-        for key in rows.order_by().values_list("extension_id", "started_at", "ending"):
-            wanted.pop(key, None)
-    OnlinePeriod.objects.bulk_create([
-        OnlinePeriod(**dict(zip(PERIOD, values, strict=True))) for values in wanted.values()
-    ])
+@cache
+def _new_periods_on_sqlite() -> str:
+    table, owners, columns = OnlinePeriod._meta.db_table, Extension._meta.db_table, ", ".join(PERIOD)
+    told = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(PERIOD))
+    return (
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT {told} FROM json_each(%s)) AS given "
+        f"WHERE EXISTS (SELECT 1 FROM {owners} WHERE id = extension_id) "
+        f"AND NOT EXISTS (SELECT 1 FROM {table} AS there WHERE {_SAME})"
+    )
+
+
+_SAME = " AND ".join(f"there.{name} = given.{name}" for name in ("extension_id", "ended_at", "started_at", "ending"))
 
 
 def _write_traces(traces: list[CallTrace]) -> None:

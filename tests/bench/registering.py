@@ -36,7 +36,7 @@ ENOUGH = 1.5
 
 MOST_TIMES = 4
 OPEN_SECONDS = 4.0
-WINDOWS = (200, 50, 15)
+WINDOWS = (400, 200, 50, 15)
 """Registrations under way at once. The first at which no phone has to repeat itself is the highest clean rate."""
 
 OURS, SQLITE, WORKERS = "runsip, PostgreSQL", "runsip, SQLite", "runsip --workers 2, PostgreSQL"
