@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from django.db import transaction
-from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import BooleanField, F, FilteredRelation, Func, Q, QuerySet
 from django.db.models.functions import Lower
 
 from extensions.binding_table import (
@@ -24,16 +24,32 @@ from extensions.binding_table import (
 from extensions.hidden_account import forget_hidden_accounts
 from extensions.models import Binding as BindingRow
 from extensions.models import Extension
-from pbx.prepared import LATER, BriefTransaction, PreparedRead
-from pbx.store_access import engine_errors, renew_connection, unit_of_work
+from pbx.prepared import AMONG, LATER, BriefTransaction, PreparedRead, rows_together
+from pbx.store_access import engine_errors, own_connection, renew_connection, unit_of_work
 from sipcore.calls.ports import Party
 from sipcore.ports import Account, Binding, BindingId
 from sipcore.protocol.headers import clean_text
 
 R = TypeVar("R")
+Rows = list[Sequence[Any]]
 
 READ_AT_ONCE = 400
 """Names in one IN list: SQLite's limit is 999 parameters."""
+
+
+class OfNumbers(Func):
+    """Whether an extension is one of those with the numbers that come later, as ``number__any_of`` would say. On
+    PostgreSQL these are looked up first: a join would be planned once and for all while the tables are small."""
+
+    output_field = BooleanField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+        template = f"%(expressions)s = ANY(ARRAY(SELECT id FROM {Extension._meta.db_table} WHERE number = ANY($1)))"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Sequence[Any]]:
+        column, params = compiler.compile(self.get_source_expressions()[0])
+        return f"{column} IN (SELECT id FROM {Extension._meta.db_table} WHERE number {AMONG})", [*params, LATER]
 
 
 class DjangoDirectory:
@@ -62,6 +78,16 @@ class DjangoDirectory:
             "sip_bindings", "int8",
             BindingRow.objects.filter(extension__any_of=LATER).order_by().values_list(*AS_THE_ENGINE_HAS_THEM),
         )  # fmt: skip
+        # The same by the numbers of the extensions, before it is known whose they are.
+        self._enabled_of = PreparedRead(
+            "sip_enabled_of", "text",
+            Extension.everything.select_for_update(no_key=True, skip_locked=True)
+            .filter(number__any_of=LATER, enabled=True).order_by("pk").values_list("pk"),
+        )  # fmt: skip
+        self._bindings_of = PreparedRead(
+            "sip_bindings_of", "text",
+            BindingRow.objects.filter(OfNumbers("extension_id")).order_by().values_list(*AS_THE_ENGINE_HAS_THEM),
+        )  # fmt: skip
         self._ends = PreparedRead(
             "sip_ends", "int8",
             self._ours(BindingRow.objects.filter(extension__any_of=LATER)).order_by().values_list(
@@ -80,10 +106,11 @@ class DjangoDirectory:
 
     @unit_of_work
     def accounts(self, usernames: Collection[str]) -> dict[str, Account]:
+        return self._as_accounts(self._accounts.rows(list(usernames)))
+
+    def _as_accounts(self, rows: Iterable[Sequence[Any]]) -> dict[str, Account]:
         accounts: dict[str, Account] = {}
-        for id, number, enabled, max_devices, algorithm, username, realm, ha1, hidden in self._accounts.rows(
-            list(usernames)
-        ):
+        for id, number, enabled, max_devices, algorithm, username, realm, ha1, hidden in rows:
             account = accounts.get(number)
             if account is None:
                 account = accounts[number] = Account(id, number, bool(enabled), max_devices, {}, False, bool(hidden))
@@ -129,12 +156,28 @@ class DjangoDirectory:
         with engine_errors():
             # The bindings are looked for when the locks are held.
             begin = self.brief.begin if self.brief is not None else ""
-            locked, bindings = self._enabled.rows_and_of(self._bindings, ids, begin)
-        found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
-        for binding in as_bindings(bindings):
-            if binding.account_id in found:
-                found[binding.account_id].append(binding)
-        return found
+            locked, bindings = rows_together([self._enabled, self._bindings], ids, begin)
+        return _of_each(locked, bindings)
+
+    def lock_accounts(self, usernames: Collection[str]) -> tuple[dict[str, Account], dict[int, list[Binding]]]:
+        names = sorted(usernames)
+        with engine_errors():
+            try:
+                locked, accounts, bindings = self._locked(names)
+            except (OperationalError, InterfaceError):
+                if self.brief is None or not self.brief.begin:
+                    raise
+                own_connection().close()  # as unit_of_work does: nothing of the transaction was done yet
+                locked, accounts, bindings = self._locked(names)
+        return self._as_accounts(accounts), _of_each(locked, bindings)
+
+    def _locked(self, names: list[str]) -> list[Rows]:
+        begin = self.brief.begin if self.brief is not None else ""
+        if own_connection().vendor != "sqlite":
+            return rows_together([self._enabled_of, self._accounts, self._bindings_of], names, begin)
+        # The transaction itself is the lock.
+        accounts, bindings = rows_together([self._accounts, self._bindings_of], names, begin)
+        return [[(id,) for id, _number, enabled, *_rest in accounts if enabled], accounts, bindings]
 
     @unit_of_work
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
@@ -233,6 +276,14 @@ class _Registering:
             if brief is not None:
                 brief.__exit__(kind, error, trace)
         errors.__exit__(kind, error, trace)
+
+
+def _of_each(locked: Iterable[Sequence[Any]], bindings: Iterable[Sequence[Any]]) -> dict[int, list[Binding]]:
+    found: dict[int, list[Binding]] = {pk: [] for pk, in locked}
+    for binding in as_bindings(bindings):
+        if binding.account_id in found:
+            found[binding.account_id].append(binding)
+    return found
 
 
 def _slices(values: Collection[R]) -> Iterator[list[R]]:

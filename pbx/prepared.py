@@ -144,22 +144,6 @@ class PreparedRead:
         rows, _end = _scan(text, 0)
         return rows  # type: ignore[no-any-return]
 
-    def rows_and_of(
-        self, second: PreparedRead, values: Sequence[Any], before: str = ""
-    ) -> tuple[list[Sequence[Any]], list[Sequence[Any]]]:
-        """The rows of this and then those of ``second``, of the same values. On PostgreSQL one journey, and the second
-        sees what was committed while the first waited for its locks (READ COMMITTED: each statement looks anew).
-
-        :raises django.db.Error: as the database says."""
-        database = own_connection()
-        if database.vendor != "postgresql" or database.force_debug_cursor:
-            return self.rows(values, before), second.rows(values)
-        if database.connection is None:
-            database.ensure_connection()
-        calls = [read._prepared.call(database, [read._spell(values)]) for read in (self, second)]
-        first_rows, second_rows = _both_on_postgresql(database, f"{before}; {'; '.join(calls)}".encode())
-        return first_rows, second_rows
-
     def _compile_for_postgresql(self) -> tuple[str, list[Any]]:
         # Outside of what it takes for a transaction Django compiles no FOR UPDATE; nothing is sent.
         with transaction.atomic() if self._rows.query.select_for_update else nullcontext():
@@ -177,6 +161,23 @@ class PreparedRead:
         names = ", ".join(f"c{number}" for number in range(len(compiler.select)))
         many = f"WITH found({names}) AS ({sql}) SELECT json_group_array(json_array({names})) FROM found"
         return many, sql.replace(AMONG, ALONE), list(params), params.index(LATER)
+
+
+def rows_together(
+    reads: Sequence[PreparedRead], values: Sequence[Any], before: str = ""
+) -> list[list[Sequence[Any]]]:
+    """The rows of each of these reads, all of the same values. On PostgreSQL one journey, and each sees what was
+    committed while one before it waited for its locks (READ COMMITTED: each statement looks anew). ``before``: as in
+    :meth:`Prepared.run`.
+
+    :raises django.db.Error: as the database says."""
+    database = own_connection()
+    if database.vendor != "postgresql" or database.force_debug_cursor:
+        return [read.rows(values, "" if place else before) for place, read in enumerate(reads)]
+    if database.connection is None:
+        database.ensure_connection()
+    calls = [read._prepared.call(database, [read._spell(values)]) for read in reads]
+    return _all_on_postgresql(database, f"{before}; {'; '.join(calls)}".encode())
 
 
 def on_sqlite(sql: str, params: Sequence[Any], before: str = "", after: str = "") -> list[tuple[Any, ...]]:
@@ -224,7 +225,7 @@ def _on_postgresql(database: Any, statements: bytes) -> list[tuple[Any, ...]]:
         return _rows_of(database.connection, database.connection.pgconn.exec_(statements)) or []
 
 
-def _both_on_postgresql(database: Any, statements: bytes) -> list[list[tuple[Any, ...]]]:
+def _all_on_postgresql(database: Any, statements: bytes) -> list[list[Sequence[Any]]]:
     """The rows of all these statements that have some to tell, in their order. libpq's call for one result of several
     would keep the other threads waiting, so it is asked only when the result is there."""
     with database.wrap_database_errors:

@@ -100,11 +100,15 @@ class Directory(Protocol):
         """What is done inside is durable when it is left without an exception, or undone."""
 
     def registering(self) -> AbstractContextManager[None]:
-        """The same for one :meth:`lock_enabled` and after it at most one :meth:`write`, and nothing else."""
+        """The same for one :meth:`lock_enabled` or :meth:`lock_accounts`, after it at most one :meth:`write`, and
+        nothing else."""
 
     def lock_enabled(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         """Which of these are still there and enabled; they stay so until the transaction ends. With all rows of
         each, ended ones too, so that an old REGISTER is known for one."""
+
+    def lock_accounts(self, usernames: Collection[str]) -> tuple[dict[str, Account], dict[int, list[Binding]]]:
+        """What :meth:`accounts` says of these, and :meth:`lock_enabled` of all of them, in one journey."""
 
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         """All rows of these accounts, ended ones too."""

@@ -24,8 +24,8 @@ TRACES = 2000
 PERIODS_OF_AN_EXTENSION = 300
 
 LOOKED_AT = 0.05
-"""Of the extensions with a new period, the share that is looked at whether they have too many: to count costs as much as
-to write. So one may have some dozens more for a while."""
+"""Of the extensions with a new period, the share that is looked at whether they have too many: to count them costs as
+much as to write one. So an extension may have some dozens more for a while."""
 
 WATCHED_OF_A_NUMBER = 300
 

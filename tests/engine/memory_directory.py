@@ -54,6 +54,10 @@ class MemoryDirectory:
         stored = self._stored(account_ids)
         return {id: stored.get(id, []) for id in (set(account_ids) & ids) - self.locked}
 
+    def lock_accounts(self, usernames: Collection[str]) -> tuple[dict[str, Account], dict[int, list[Binding]]]:
+        accounts = self.accounts(usernames)
+        return accounts, self.lock_enabled([account.id for account in accounts.values()])
+
     def bindings(self, account_ids: Collection[int]) -> dict[int, list[Binding]]:
         self._call("bindings")
         return self._stored(account_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unittest import TestCase
+from unittest.mock import patch
 
 from sipcore.batch import RegistrationBatch
 from sipcore.ports import StoreUnavailable
@@ -31,9 +32,27 @@ class Deciding(BatchTestCase):
         self.assertTrue(all(isinstance(d, Accepted) for d in decisions))
         self.assertEqual(self.directory.calls, ["accounts", "lock", "write", "commit"])
 
-    def test_only_failures_cost_no_transaction(self):
+    def test_who_goes_on_trying_passwords_costs_no_transaction(self):
         self.batch([self.ask(1001, password="wrong")])
-        self.assertEqual(self.directory.calls, ["accounts"])
+        self.directory.calls.clear()
+        for _ in range(2):
+            self.batch([self.ask(1001, password="wrong")])
+        self.assertEqual(self.directory.calls, ["accounts", "accounts"])
+
+    def test_while_somebody_tries_passwords_nobody_else_is_locked(self):
+        self.batch([self.ask(1001, password="wrong")])
+        self.directory.calls.clear()
+        with patch.object(self.directory, "lock_enabled", wraps=self.directory.lock_enabled) as locked:
+            decisions = self.batch([self.ask(1001, password="wrong"), self.ask(1002)])
+        self.assertEqual(decisions[0], Refused(403, Cause.WRONG_PASSWORD))
+        self.assertIsInstance(decisions[1], Accepted)
+        locked.assert_called_once_with([self.directory.by_number["1002"].id])
+        self.assertEqual(self.directory.calls, ["accounts", "lock", "write", "commit"])
+        with patch.object(self.directory, "lock_accounts", wraps=self.directory.lock_accounts) as together:
+            self.batch([self.ask(1003)])
+            together.assert_not_called()
+            self.batch([self.ask(1004)])
+        together.assert_called_once_with({"1004"})
 
     def test_each_refusal_has_its_own_cause_and_the_same_status(self):
         self.directory.by_number["1002"].enabled = False

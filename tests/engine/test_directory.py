@@ -49,21 +49,25 @@ class Reading(DirectoryTestCase):
     def test_a_whole_batch_costs_one_read_of_each_kind_one_upsert_and_one_commit(self):
         asked = [self.ask(number) for number in ("1001", "1002", "1003", "1004")]
         self.batch(asked)
-        # accounts; BEGIN; lock; bindings; upsert; COMMIT. PostgreSQL is sent together what belongs together.
-        with self.assertNumQueries(4 if connection.vendor == "postgresql" else 6):
+        # BEGIN; lock; accounts; bindings; upsert; COMMIT. On SQLite the transaction is the lock.
+        with self.assertNumQueries(4 if connection.vendor == "postgresql" else 5):
             self.batch([self.ask(number) for number in ("1001", "1002", "1003", "1004")])
 
     @skipUnless(connection.vendor == "postgresql", "SQLite has no journeys to save (DATABASE_URL)")
-    def test_it_is_three_journeys(self):
+    def test_it_is_two_journeys_and_three_while_somebody_tries_passwords(self):
         self.batch([self.ask("1001"), self.ask("1002")])
-        one, two = prepared._on_postgresql, prepared._both_on_postgresql
+        one, several = prepared._on_postgresql, prepared._all_on_postgresql
         with (
             patch.object(prepared, "_on_postgresql", side_effect=one) as alone,
-            patch.object(prepared, "_both_on_postgresql", side_effect=two) as both,
+            patch.object(prepared, "_all_on_postgresql", side_effect=several) as together,
         ):
             self.batch([self.ask("1001"), self.ask("1002")])
-        self.assertEqual((alone.call_count, both.call_count), (2, 1))
-        (_database, locks_and_bindings), _ = both.call_args
+            self.assertEqual((alone.call_count, together.call_count), (1, 1))
+            self.batch([self.ask("1001", password="wrong")])
+            alone.reset_mock(), together.reset_mock()
+            self.batch([self.ask("1001"), self.ask("1002")])
+            self.assertEqual((alone.call_count, together.call_count), (2, 1))
+        (_database, locks_and_bindings), _ = together.call_args
         self.assertTrue(locks_and_bindings.startswith(b"BEGIN; EXECUTE "))
         self.assertTrue(alone.call_args.args[1].endswith(b"; COMMIT"))
 
@@ -139,32 +143,54 @@ class OneBadRow(DirectoryTestCase):
         self.assertTrue(all(isinstance(d, Accepted) for d in decisions))
         self.assertEqual(self.stored(), ["1001", "1002", "1003"])
 
+    def meanwhile(self, change):
+        """``change`` happens just before the accounts are locked: while somebody tries passwords after they were read,
+        else before that."""
+
+        def after_the_change(lock):
+            def changed_meanwhile(asked):
+                change(Extension.objects.filter(number="1002").first())
+                return lock(asked)
+
+            return changed_meanwhile
+
+        for name in ("lock_enabled", "lock_accounts"):
+            patcher = patch.object(self.directory, name, after_the_change(getattr(self.directory, name)))
+            patcher.start()
+            self.addCleanup(patcher.stop)
+
+    def somebody_tries_passwords(self):
+        self.batch([self.ask("1001", password="wrong")])
+
     def test_an_extension_deleted_meanwhile(self):
-        lock = self.directory.lock_enabled
-
-        def deleted_meanwhile(ids):
-            Extension.objects.get(number="1002").delete()
-            return lock(ids)
-
-        with patch.object(self.directory, "lock_enabled", deleted_meanwhile):
-            decisions = self.batch([self.ask("1001"), self.ask("1002"), self.ask("1003")])
+        self.somebody_tries_passwords()
+        self.meanwhile(lambda extension: extension and extension.delete())
+        decisions = self.batch([self.ask("1001"), self.ask("1002"), self.ask("1003")])
         self.assertIsInstance(decisions[1], Busy)
         self.assertEqual(self.stored(), ["1001", "1003"])
         self.assertEqual(self.batch([self.ask("1002")]), [Refused(403, Cause.UNKNOWN_EXTENSION)])
 
+    def test_an_extension_deleted_before_it_is_locked(self):
+        self.meanwhile(lambda extension: extension.delete())
+        decisions = self.batch([self.ask("1001"), self.ask("1002"), self.ask("1003")])
+        self.assertEqual(decisions[1], Refused(403, Cause.UNKNOWN_EXTENSION))
+        self.assertEqual(self.stored(), ["1001", "1003"])
+
+    def disable(self, extension):
+        extension.enabled = False
+        extension.save()
+
     def test_an_extension_disabled_meanwhile(self):
-        lock = self.directory.lock_enabled
-
-        def disabled_meanwhile(ids):
-            extension = Extension.objects.get(number="1002")
-            extension.enabled = False
-            extension.save()
-            return lock(ids)
-
-        with patch.object(self.directory, "lock_enabled", disabled_meanwhile):
-            self.batch([self.ask("1001"), self.ask("1002")])
+        self.somebody_tries_passwords()
+        self.meanwhile(self.disable)
+        self.batch([self.ask("1001"), self.ask("1002")])
         self.assertEqual(self.stored(), ["1001"])
         self.assertEqual(self.batch([self.ask("1002")]), [Refused(403, Cause.DISABLED)])
+
+    def test_an_extension_disabled_before_it_is_locked(self):
+        self.meanwhile(self.disable)
+        self.assertEqual(self.batch([self.ask("1001"), self.ask("1002")])[1], Refused(403, Cause.DISABLED))
+        self.assertEqual(self.stored(), ["1001"])
 
 
 @skipUnless(connection.vendor == "postgresql", "row locks: only PostgreSQL has them (DATABASE_URL)")
