@@ -165,8 +165,8 @@ class DjangoDirectory:
             try:
                 locked, accounts, bindings = self._locked(names)
             except (OperationalError, InterfaceError):
-                if self.brief is None or not self.brief.begin:
-                    raise
+                if self.brief is None or not self.brief.begin or own_connection().vendor == "sqlite":
+                    raise  # SQLite has waited for another writer already
                 own_connection().close()  # as unit_of_work does: nothing of the transaction was done yet
                 locked, accounts, bindings = self._locked(names)
         return self._as_accounts(accounts), _of_each(locked, bindings)

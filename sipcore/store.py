@@ -182,7 +182,8 @@ class Store:
                 self._work_waits.acquire()
             batch: list[Job] = []
             if self._refreshing:
-                self._take(self._refreshing, batch, BATCH_LIMIT)
+                # Those that are new have their share, however many refresh: else they would be left waiting for good.
+                self._take(self._refreshing, batch, BATCH_LIMIT - min(BESIDE, len(self._new)))
             if self._new:
                 self._take(self._new, batch, min(BATCH_LIMIT, len(batch) + BESIDE) if batch else BATCH_LIMIT)
             self._in_hand = len(batch)

@@ -37,7 +37,7 @@ ENOUGH = 1.5
 MOST_TIMES = 4
 OPEN_SECONDS = 4.0
 WINDOWS = (400, 200, 50, 15)
-"""Registrations under way at once. The first at which no phone has to repeat itself is the highest clean rate."""
+"""Registrations under way at once. The first at which no phone has to repeat itself gives the highest clean rate."""
 
 OURS, SQLITE, WORKERS = "runsip, PostgreSQL", "runsip, SQLite", "runsip --workers 2, PostgreSQL"
 WRITE_THROUGH = ("Kamailio write-through, 4 children", "Kamailio write-through, 16 children")
@@ -86,7 +86,7 @@ def _registrar(one: Registrar, running: Running, scale: Scale) -> Iterator[Row]:
                     spent[phase].append(_phase(running, load, phase, window))
             if not any(part.report.retransmissions for part in spent["register"]):
                 break
-        rows = {phase: _row(one, phase, parts) for phase, parts in spent.items()}
+        rows = {phase: _row(one, phase, parts, f"{window} at once") for phase, parts in spent.items()}
         yield from rows.values()
         if one.floor or isinstance(load, SlowPhones):
             return
@@ -121,26 +121,26 @@ def _phase(
     return Spent(report, running.cpu() - before[0], main_thread() - before[1], running.database_cpu() - before[2])
 
 
-def _row(one: Registrar, what: str, parts: list[Spent]) -> Row:
+def _row(one: Registrar, what: str, parts: list[Spent], *notes: str) -> Row:
     reports = [part.report for part in parts]
     together = replace(reports[0], latencies=[second for report in reports for second in report.latencies])
     confirmed = sum(len(report.confirmed) for report in reports)
     each = 1e6 / max(1, confirmed)
     seconds = sum(report.seconds for report in reports)
     failed = sum(sum(report.failures.values()) for report in reports)
-    notes = []
+    told = [*notes]
     if one.floor:
-        notes.append(f"generator {sum(report.own_cpu for report in reports) * each:.1f} us")
+        told.append(f"generator {sum(report.own_cpu for report in reports) * each:.1f} us")
     if main_thread := sum(part.main_thread for part in parts):
-        notes.append(f"main thread {main_thread * each:.0f} us")
+        told.append(f"main thread {main_thread * each:.0f} us")
     if again := sum(report.retransmissions for report in reports):
-        notes.append(f"{again} retransmissions")
+        told.append(f"{again} retransmissions")
     if failed:
-        notes.append(f"failed: {reports[-1].failures}")
+        told.append(f"failed: {reports[-1].failures}")
     return Row(
         one.title, what, confirmed / seconds, sum(part.server for part in parts) * each,
         sum(part.database for part in parts) * each, together.percentile(50) * 1000, together.percentile(99) * 1000,
-        sum(report.own_cpu for report in reports) / seconds, failed=failed, note=", ".join(notes),
+        sum(report.own_cpu for report in reports) / seconds, failed=failed, note=", ".join(told),
     )
 
 

@@ -26,7 +26,10 @@ SHARE = 1 / 3
 PERIOD = 10_000
 """Microseconds in which each worker has its share."""
 
-WORKERS, WINDOW, WARM = 2, 100, 300
+WORKERS, WARM = 2, 300
+WINDOW = 100
+"""Registrations under way at once for each worker: with half as many, two would have batches of half the size."""
+
 ROOTS = (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup"))
 """Of the first and the second version of control groups."""
 
@@ -41,9 +44,9 @@ def measure(scale: Scale, cluster: PostgresCluster | None) -> Rows:
             rows = wait_until(partial(_heartbeats, store, workers), "all workers live")
             for row in rows:
                 at_end.enter_context(bounded(row["pid"], f"pbx-bench-{os.getpid()}-{row['worker']}"))
-            with _phones(pbx, CROWD.stop - WARM, WARM) as warm:
+            with _phones(pbx, CROWD.stop - WARM, WARM, workers) as warm:
                 warm.run("register")
-            with _phones(pbx, CROWD.start, 1000 if scale.quick else 3000) as load:
+            with _phones(pbx, CROWD.start, 1000 if scale.quick else 3000, workers) as load:
                 for phase in ("register", "refresh"):
                     before = cpu_seconds(pbx.program.pid), cpu_seconds(cluster.pid)
                     report = load.run(phase)
@@ -70,9 +73,10 @@ def _heartbeats(store: PostgresStore, workers: int) -> list[dict[str, int]]:
     return rows if len(rows) == workers else []
 
 
-def _phones(pbx: RunningPbx, first: int, count: int) -> Phones:
+def _phones(pbx: RunningPbx, first: int, count: int, workers: int) -> Phones:
     return Phones(
-        server=pbx.server, domain=pbx.domain, first=first, count=count, password=CROWD_PASSWORD, window=WINDOW
+        server=pbx.server, domain=pbx.domain, first=first, count=count, password=CROWD_PASSWORD,
+        window=WINDOW * workers,
     )
 
 

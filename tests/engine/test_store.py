@@ -92,6 +92,20 @@ class StoreTests(TestCase):
         self.assertIs(self.done[1], refresh)
         self.assertEqual(self.batches, [1, 101, 300, 200], "nor does it wait for all of them to be written")
 
+    def test_a_new_phone_has_its_turn_however_many_refresh(self):
+        self.gate.clear()
+        self.store.submit(self.job())
+        while self.store._new:  # until the thread has taken the first
+            pass
+        new = self.job()
+        self.store.submit(new)
+        for _ in range(900):
+            self.store.submit(self.job(refreshes=True))
+        self.gate.set()
+        self.wait_for(902)
+        self.assertIn(new, self.done[1:301], "it waited for all that refresh")
+        self.assertEqual(self.batches[1], 300)
+
     def test_while_the_store_is_away_nobody_loses_the_turn(self):
         self.failures = [StoreUnavailable("x")]
         jobs = [self.job(), self.job(), self.job(refreshes=True), self.job(refreshes=True)]
