@@ -10,7 +10,6 @@ from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -23,7 +22,7 @@ from extensions.filters import CredentialFilter, OnlineFilter
 from extensions.forms import ExtensionForm, NewExtensionForm
 from extensions.models import CredentialState, Extension
 from extensions.presence import add_presence, devices_of
-from pbx.long_lists import LongListAdmin, LongListPaginator
+from pbx.long_lists import LongListAdmin, WholeListPaginator
 
 CALL_FIELDS = ("enabled", "max_devices", "ring_seconds", "media_from_anywhere", "language")
 ACCOUNT_FIELDS = ("number", "display_name", *CALL_FIELDS)
@@ -37,11 +36,10 @@ class ExtensionList(ChangeList):
         self.result_list = add_presence(self.result_list)
 
 
-class AllExtensionsPaginator(LongListPaginator):
+class AllExtensionsPaginator(WholeListPaginator):
     index_order = ("number", "-pk")
 
-    @cached_property
-    def count(self) -> int:
+    def count_now(self) -> int:
         return Extension.objects.count_all()
 
 

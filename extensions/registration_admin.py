@@ -21,7 +21,7 @@ from extensions.cells import local_time, page_address
 from extensions.models import Binding
 from extensions.presence import add_password_age, host_and_port
 from pbx.badges import badge
-from pbx.long_lists import LongListAdmin, LongListPaginator
+from pbx.long_lists import LongListAdmin, WholeListPaginator
 
 
 class AnsweringFilter(admin.SimpleListFilter):
@@ -56,7 +56,7 @@ class RegistrationList(ChangeList):
         self.result_list = add_password_age(self.result_list)
 
 
-class AllRegistrationsPaginator(LongListPaginator):
+class AllRegistrationsPaginator(WholeListPaginator):
     def keys(self) -> QuerySet:
         is_by_number = self.order == ["extension__number", "-pk"]
         return Binding.objects.shown_keys_by_number() if is_by_number else super().keys()

@@ -3,8 +3,9 @@ of a hundred thousand."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from django.contrib.admin import helpers
 from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, PAGE_VAR
@@ -48,6 +49,28 @@ class LongListPaginator(Paginator):
     def at(self, place: slice, from_end: bool, rows: QuerySet) -> list:
         """Of the rows, or keys, those that stand there."""
         return list(rows.reverse()[place])[::-1] if from_end else list(rows[place])
+
+
+MANY, REMEMBERED = 10_000, 5.0
+"""To count more rows than these takes as long as all else of a page: they are counted anew after so many seconds."""
+
+_counts: dict[type, tuple[float, int]] = {}
+
+
+class WholeListPaginator(LongListPaginator):
+    """Of a list in which nothing is searched or filtered. Each list has a class of its own."""
+
+    def count_now(self) -> int:
+        return self.object_list.count()
+
+    @cached_property
+    def count(self) -> int:
+        now = time.monotonic()
+        until, count = _counts.get(type(self), (0.0, 0))
+        if now >= until:
+            count = self.count_now()
+            _counts[type(self)] = now + (REMEMBERED if count > MANY else 0.0), count
+        return count
 
 
 @lru_cache(maxsize=8)

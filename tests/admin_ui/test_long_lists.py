@@ -15,6 +15,7 @@ from django.utils import timezone
 from extensions.models import Binding, CredentialState, DigestCredential, Extension
 from extensions.overview import without_password
 from extensions.presence import add_presence
+from pbx import long_lists
 from pbx.calls import totals
 from pbx.calls.models import CallRecord
 from pbx.long_lists import LongListPaginator
@@ -50,6 +51,21 @@ class PageTest(AdminCase):
             for number in plain.page_range:
                 with self.subTest(order=order, page=number):
                     self.assertEqual(list(ours.page(number)), list(plain.page(number)))
+
+    def test_many_rows_are_counted_once_in_a_while(self):
+        make_extensions(4)
+        counts = long_lists._counts
+        self.addCleanup(counts.clear)
+        with patch.object(long_lists, "MANY", 3):
+            self.assertContains(self.client.get(LIST), "Total: 4")
+            Extension.objects.first().delete()
+            self.assertContains(self.client.get(LIST), "Total: 4")
+            self.assertContains(self.client.get(LIST, {"q": "200"}), "Total: 3")
+            for paginator, (until, count) in counts.items():
+                counts[paginator] = until - long_lists.REMEMBERED, count
+            self.assertContains(self.client.get(LIST), "Total: 3")
+            Extension.objects.first().delete()  # few: known at once
+            self.assertContains(self.client.get(LIST), "Total: 2")
 
     def test_the_end_of_the_list_asks_for_its_own_rows_alone(self):
         make_extensions(120)
