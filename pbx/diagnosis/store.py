@@ -255,17 +255,17 @@ def _write_periods(periods: list[Period]) -> None:
 
 @cache
 def _new_periods() -> Prepared:
-    """For one array a column. A phone whose extension somebody writes at this moment is passed over, see
-    :func:`_at_rest`; what is told twice, because the store went away after the commit, is there already."""
+    """For one array a column. What is told twice, because the store went away after the commit, is there already."""
     table, owners = OnlinePeriod._meta.db_table, Extension._meta.db_table
     arrays = ", ".join(f"${place}" for place in range(1, len(PERIOD) + 1))
     columns = ", ".join(PERIOD)
     text = (
-        f"WITH resting AS (SELECT id FROM {owners} WHERE id = ANY($1) FOR KEY SHARE SKIP LOCKED), given AS "
-        f"(SELECT extension_id, to_timestamp(started_at) AS started_at, to_timestamp(ended_at) AS ended_at, "
-        f"ending, source, user_agent FROM unnest({arrays}) AS told({columns})) "
-        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM given WHERE extension_id IN (SELECT id FROM resting) "
-        f"AND (SELECT count(*) FROM {table} AS there WHERE {_SAME}) = 0"  # never planned as a join with all rows
+        f"WITH given AS (SELECT extension_id, to_timestamp(started_at) AS started_at, "
+        f"to_timestamp(ended_at) AS ended_at, ending, source, user_agent FROM unnest({arrays}) AS told({columns})) "
+        f"INSERT INTO {table} ({columns}) SELECT {columns} FROM given "
+        # Two numbers, and not EXISTS: that would be planned as a join with all rows.
+        f"WHERE (SELECT count(*) FROM {owners} AS owner WHERE owner.id = given.extension_id) = 1 "
+        f"AND (SELECT count(*) FROM {table} AS there WHERE {_SAME}) = 0"
     )
     return Prepared("sip_periods", ["int8[]", "float8[]", "float8[]", "text[]", "text[]", "text[]"], lambda: (text, ()))
 

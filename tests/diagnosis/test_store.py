@@ -356,6 +356,7 @@ class RowLocks(TransactionTestCase):
             thread.join()
         rows = Attempt.objects.order_by("number").values_list("number", "extension", "count")
         self.assertEqual(list(rows), [("1001", None, 2), ("1002", other.pk, 1)])
-        self.assertEqual([period.extension for period in OnlinePeriod.objects.all()], [other])
+        periods = OnlinePeriod.objects.order_by("extension__number")
+        self.assertEqual([period.extension for period in periods], [held, other])
         store.write_attempts([attempt("1001")])
         self.assertEqual(Attempt.objects.get(number="1001").extension, held)
