@@ -5,7 +5,6 @@ is brought back into the loop."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Event
@@ -13,6 +12,7 @@ from threading import Event
 from sipcore import systemd
 from sipcore.calls.records import CallAction, CallStore
 from sipcore.clock import Clock
+from sipcore.collector import Collector
 from sipcore.core import Core
 from sipcore.evidence.facts import EvidenceStore
 from sipcore.guard.chores import GuardChores
@@ -48,9 +48,6 @@ stalls: the first phones are answered meanwhile."""
 TOLD_AT_ONCE = 1000
 """Phones that answer no more, or again, or whose connection has ended, written in one chore: a whole network may go."""
 
-SETTLE_PHONES = 1000
-"""So many phones more, and the collector is told to leave what is there alone."""
-
 FOLLOW_SECONDS = 1.0
 """The store's thread waits at most so long for the loop to follow a clock that was set."""
 
@@ -82,7 +79,6 @@ class Chores:
         self._load_at: float | None = None
         self._started_at = 0.0
         self._loaded = 0
-        self._settled = 0
         self._died: set[BindingId] = set()
         self._revived: set[BindingId] = set()
         self._lost: dict[BindingId, str] = {}
@@ -91,6 +87,7 @@ class Chores:
         self.subscriptions: Subscriptions | SubscriptionsElsewhere | None = None
         self.guard: GuardChores | None = None
         self.evidence: EvidenceStore | None = None
+        self.collector: Collector | None = None
 
     def started(self) -> None:
         """Take up the phones that were registered before the start; close the calls that a crash left open."""
@@ -111,9 +108,11 @@ class Chores:
         self._follow_clock()
         self._tell_reachable()
         self._end_lost()
-        self._settle()
-        if self._core.calls is not None:
-            self._core.calls.every_second()
+        calls = self._core.calls
+        if self.collector is not None:
+            self.collector.every_second(len(self._core.keepalive), calls is not None and bool(calls.calls))
+        if calls is not None:
+            calls.every_second()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS
             self._chore("beat", lambda: self._beat(self._clock.wall()))
@@ -189,16 +188,6 @@ class Chores:
             self._core.watch(binding, now, wall, self._loaded * GOLDEN % 1.0)
         if len(living) == LOAD_SLICE:
             self._load(living[-1].id)
-
-    def _settle(self) -> None:
-        """Phones stay, and nothing of them refers to itself: it is freed without the collector, which would hold up
-        the loop for 100 ms and more each time it looks through 100,000. Not during calls: these it has to free, and
-        would not any more."""
-        phones = len(self._core.keepalive)
-        if phones > self._settled + SETTLE_PHONES and (self._core.calls is None or not self._core.calls.calls):
-            gc.freeze()
-            self._settled = phones
-        self._settled = min(self._settled, phones)
 
     def _follow_clock(self) -> None:
         moved = self._clock.step()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
-import gc
 import hmac
 import ipaddress
 import logging
@@ -46,6 +45,7 @@ from sipcore.calls.engine import NgMedia
 from sipcore.calls.switchboard import CallSettings, Switchboard
 from sipcore.chores import Chores
 from sipcore.clock import Clock, MachineClock
+from sipcore.collector import Collector
 from sipcore.core import Core, Settings
 from sipcore.guard.chores import GuardChores
 from sipcore.guard.door import Door
@@ -74,11 +74,6 @@ from sipcore.workers.membership import Membership, take_membership
 from sipcore.workers.sockets import take_over
 
 PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"]
-
-GARBAGE = 2_000, 5, 20
-"""New objects after which the collector looks for rings among them, and so on for the older ones. A call leaves 200 for
-half a minute and hardly a ring: with Python's 700 they were looked through while they were in use. 10,000 at once take
-10 ms, for which everybody waits."""
 
 STORE_STOP_SECONDS = 1.0
 LOG_STOP_SECONDS = 0.4
@@ -129,8 +124,7 @@ class Command(BaseCommand):
                 _say_whether_compiled(log)
             process.take_up()
             connection.close()  # from here on only the store's thread talks to the database
-            gc.freeze()  # what is here lives to the end: looking through it would hold up the loop for 30 ms each time
-            gc.set_threshold(*GARBAGE)
+            process.collector.started()
             asyncio.run(process.run())
         except Refusal as refusal:
             raise CommandError(str(refusal)) from None
@@ -282,6 +276,7 @@ class SipServerProcess:
             self._calls,
             keep_calls=settings.CALL_RECORDS_DAYS * 86400.0,
         )
+        chores.collector = self.collector = Collector()
         guard = self._guard(core, clock)
         core.punctual = Punctual(self.server.answer_in_loop)
         self._handover: Handover | None = None
