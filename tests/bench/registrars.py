@@ -49,6 +49,8 @@ class Registrar:
     """It only sends back what it gets."""
     quick: bool = True
     """Measured with ``--quick`` too."""
+    workers: int = 1
+    """Each is to have as much under way as one that is alone."""
 
 
 def registrars(cluster: PostgresCluster | None) -> list[Registrar]:
@@ -60,7 +62,9 @@ def registrars(cluster: PostgresCluster | None) -> list[Registrar]:
         Registrar("sqlite", "runsip, SQLite", lambda: runsip(SqliteStore())),
         Registrar("postgres", "runsip, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)))),
         Registrar("interpreted", "runsip not compiled, PostgreSQL", lambda: interpreted(cluster), quick=False),
-        Registrar("workers", "runsip --workers 2, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)), 2)),
+        Registrar(
+            "workers", "runsip --workers 2, PostgreSQL", lambda: runsip(PostgresStore(_needed(cluster)), 2), workers=2,
+        ),
         Registrar("kamailio-4", "Kamailio write-through, 4 children", partial(kamailio, cluster, 4)),
         Registrar("kamailio-16", "Kamailio write-through, 16 children", partial(kamailio, cluster, 16), quick=False),
         Registrar("kamailio-memory", "Kamailio in memory, 4 children", partial(kamailio, None, 4, memory=True)),
